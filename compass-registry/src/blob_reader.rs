@@ -1,5 +1,6 @@
 //! Reads a blob in ranges, several of them in parallel if that is faster, and resumes broken
-//! connections. Runs below the verifier, so that resuming does not restart the hash.
+//! connections. The verifier reads from this stream, so that it need not hash again after a broken
+//! connection.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -87,7 +88,7 @@ struct Blob {
 
 struct Reader {
     blob: Arc<Blob>,
-    /// Counts the streamed part as a connection. Without a permit, it is streamed anyway.
+    /// The permit for the connection of the streamed part, which is streamed even without one.
     _connection: Option<OwnedSemaphorePermit>,
     meter: ThroughputMeter,
     /// The part that is being yielded.
@@ -102,7 +103,8 @@ struct Reader {
 enum Current {
     /// Yielded directly from the connection.
     Streamed(Part),
-    /// Prefetched into memory. The permit also bounds the memory, so it is held as long.
+    /// Prefetched into memory. The permit also limits the memory, so it is held as long as the
+    /// bytes.
     Fetched { bytes: Option<Bytes>, _connection: OwnedSemaphorePermit },
 }
 
@@ -229,15 +231,15 @@ impl Part {
                 Ok(Some(_)) if self.range.is_empty() && self.is_mid_blob() => return Ok(None),
                 Ok(Some(mut chunk)) => {
                     let left = self.range.end - self.range.start;
-                    // After the last part, additional bytes mean that the content is wrong, and
-                    // might never end.
+                    // Bytes after the last part mean that the content is wrong, and the stream may
+                    // never end.
                     if !self.is_mid_blob() && chunk.len() as u64 > left {
                         return Err(self.wrong_size(self.range.start + chunk.len() as u64));
                     }
                     chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                     self.range.start += chunk.len() as u64;
                     self.blob.received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-                    // A few bytes per connection are not progress.
+                    // A few bytes per connection do not count as progress.
                     self.since_failure += chunk.len() as u64;
                     if self.since_failure >= RESET_RETRIES_AFTER {
                         self.failures = 0;
@@ -247,8 +249,8 @@ impl Part {
                     return Ok(Some(chunk));
                 }
                 Ok(None) if self.range.start >= self.range.end => return Ok(None),
-                // Retry once, as a proxy may have truncated the response. At the same position
-                // again, the blob is too short.
+                // Retry once, as a proxy may have truncated the response. If the response ends at
+                // the same position again, the blob is too short.
                 Ok(None)
                     if !self.unexpected_eof && self.failures + 1 < self.blob.retry.max_attempts =>
                 {

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Buffers that are not in use. Reusing them avoids the overhead of allocators for memory that
-/// moves between threads, and clearing it. Clones share the buffers.
+/// Buffers that are not in use. Reusing them avoids clearing memory, and allocating it, which is
+/// slow for memory that moves between threads. Clones share the buffers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BufferPool(Arc<Mutex<Vec<Vec<u8>>>>);
 

@@ -13,7 +13,8 @@ use crate::{
     RetryPolicy, TagOrDigest,
 };
 
-/// The maximum size of a cached blob in bytes. Image configurations have a few thousand.
+/// The maximum size of a cached blob in bytes. A typical image configuration has a few thousand
+/// bytes.
 const MAX_BLOB: u64 = 256 << 10;
 
 /// The maximum total size of cached blobs in bytes. Blobs beyond it are not cached.

@@ -54,7 +54,7 @@ pub struct Client {
 /// Options of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Uses HTTP without TLS. `localhost`, `127.0.0.1` and `[::1]` always do.
+    /// Uses HTTP without TLS. `localhost`, `127.0.0.1` and `[::1]` are always used without TLS.
     pub plain_http: bool,
     /// CA certificates in PEM form, trusted in addition to the system's.
     pub ca_pem: Option<Vec<u8>>,
@@ -115,7 +115,8 @@ impl Client {
 
     /// Announces which repositories will be read, so that one token request covers several of them.
     ///
-    /// Sends no request itself. Without it, each repository costs a token request of its own.
+    /// Sends no request itself. Without this call, each repository needs a token request of its
+    /// own.
     pub fn prefetch_pull_tokens<'r>(&self, repositories: impl IntoIterator<Item = &'r Repository>) {
         self.transport.prefetch_pull_tokens(repositories.into_iter());
     }
@@ -135,7 +136,7 @@ impl Client {
     /// Lists the tags of a repository, in the registry's order.
     ///
     /// # Errors
-    /// [`Error::is_not_found`] holds if the registry does not know the repository.
+    /// An error with [`Error::is_not_found`] if the registry does not know the repository.
     pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, Error> {
         tags::list_tags(&self.transport, repository).await
     }
@@ -150,7 +151,7 @@ impl Client {
 
     /// Lists the manifests whose subject is `subject`, optionally of one artifact type.
     ///
-    /// The list is empty if no manifest refers to it.
+    /// The list is empty if no manifest refers to `subject`.
     ///
     /// # Errors
     /// Errors of the request.
@@ -166,8 +167,8 @@ impl Client {
     /// Deletes a tag, or a manifest with all its tags.
     ///
     /// # Errors
-    /// [`Error::is_not_found`] holds if it does not exist; [`Error::Status`] if the registry does
-    /// not allow deletion.
+    /// An error with [`Error::is_not_found`] if the content does not exist; [`Error::Status`] if
+    /// the registry does not allow deletion.
     pub async fn delete_manifest(
         &self,
         repository: &Repository,
@@ -211,7 +212,8 @@ impl ImageSource for Client {
     ) -> Result<Digest, Error> {
         match pull::manifest_digest(&self.transport, repository, reference).await? {
             Some(digest) => Ok(digest),
-            // Some registries answer every `HEAD` with 404; `GET` gives the error with its message.
+            // Some registries answer every `HEAD` with 404. If the manifest is missing, the
+            // response to `GET` contains a message.
             None => Ok(pull::manifest(&self.transport, repository, reference).await?.digest()),
         }
     }

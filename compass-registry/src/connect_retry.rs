@@ -1,5 +1,5 @@
-//! Retries connections that a host refuses, as it may be restarting. The time limit is common to
-//! all requests to a host.
+//! Retries connections that a host refuses, as it may be restarting. All requests to a host share
+//! the time limit.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 #[error("connection refused for {} s", .0.as_secs())]
 pub(crate) struct ConnectRefused(Duration);
 
-/// When hosts started to refuse connections.
+/// Records when hosts started to refuse connections.
 #[derive(Debug)]
 pub(crate) struct ConnectRetry {
     /// The time limit.
@@ -37,7 +37,7 @@ impl ConnectRetry {
     /// Runs a request, and retries it while the host refuses connections.
     ///
     /// # Errors
-    /// That of the request. After the time limit, it is not transient.
+    /// The error of the request. After the time limit, the error is not transient.
     pub(crate) async fn run<T, F>(
         &self,
         host: &str,

@@ -25,11 +25,11 @@ pub use options::{CopyOptions, OnExistingTag};
 pub use report::CopyReport;
 use resolved::{Resolved, Target};
 
-/// Blobs of one image that are looked up at once.
+/// The number of blobs of one image that are looked up at once.
 /// [`CopyOptions::jobs`] limits the transfers.
 const CONCURRENT_BLOBS: usize = 16;
 
-/// Manifests of one image that are written at once.
+/// The number of manifests of one image that are written at once.
 const CONCURRENT_MANIFESTS: usize = 8;
 
 /// Copies one image with all its blobs and manifests; see [`Copier::copy`].
@@ -79,7 +79,7 @@ impl<'s> Copier<'s> {
     /// Copies an image with all its blobs and manifests.
     ///
     /// The tag is written last, so that it never names an incomplete image. If the tag names this
-    /// image already, the copy costs one request at either end. Dropping the future stops the copy.
+    /// image already, the copy sends one request to each end. Dropping the future stops the copy.
     /// Blobs that were written before an error or a stop remain, and the next copy finds them.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl<'s> Copier<'s> {
     }
 
     /// Whether [`Copier::copy`] would write an image.
-    /// It would not if the destination has the image or keeps its tag.
+    /// It would not write the image if the destination has it or keeps its own under the tag.
     ///
     /// # Errors
     /// [`Error::TagExists`] as [`Copier::copy`], and the first error of either end.
@@ -175,7 +175,7 @@ impl<'s> Copier<'s> {
         Ok(report)
     }
 
-    /// Copies the layers that registries need not have, if either end has them.
+    /// Copies the non-distributable layers that the source or the destination has.
     async fn copy_nondistributable(
         &self,
         path: CopyPath<'_>,
@@ -200,8 +200,8 @@ impl<'s> Copier<'s> {
         ManifestTree::read(&**source, from, root, &self.memory).await
     }
 
-    /// The requested platforms that a single image does not support.
-    /// Its configuration has the one that it supports.
+    /// Returns the requested platforms that a single image does not support. The image's
+    /// configuration names the platform that it supports.
     async fn missing_platforms(
         &self,
         path: CopyPath<'_>,

@@ -23,7 +23,7 @@ pub enum Algorithm {
 /// A content digest, written as algorithm, colon and lower-case hex digits (OCI image
 /// specification, "Descriptor", § Digests).
 ///
-/// Parsing rejects other algorithms than those of [`Algorithm`].
+/// Parsing rejects algorithms other than those of [`Algorithm`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(Value);
 
@@ -119,7 +119,7 @@ impl Hasher {
         }
     }
 
-    /// Whether [`Self::update_pair`] is faster on this machine than two updates. It is if the
+    /// Whether [`Self::update_pair`] is faster on this machine than two updates. This is so if the
     /// processor has instructions for the algorithm.
     pub fn is_pair_faster(algorithm: Algorithm) -> bool {
         #[cfg(target_arch = "x86_64")]

@@ -23,7 +23,7 @@ pub struct DirectFile {
     unsupported: AtomicBool,
 }
 
-/// Bytes for a position in a file, in memory with the same alignment as that position.
+/// A buffer for bytes at a file offset, whose memory has the alignment of that offset.
 #[derive(Debug, Default)]
 pub struct AlignedBuffer {
     memory: Vec<u8>,
@@ -85,7 +85,7 @@ impl DirectFile {
             return self.buffered.write_all_at(bytes, offset);
         };
         match direct.write_all_at(bytes, offset) {
-            // Some file systems accept the flag when opening, but no write with it.
+            // Some file systems accept `O_DIRECT` when a file is opened, but reject direct writes.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 self.unsupported.store(true, Ordering::Relaxed);
                 self.buffered.write_all_at(bytes, offset)

@@ -32,7 +32,7 @@ pub enum Error {
         reason: String,
     },
     /// Content does not exist. Registries report that as [`Error::Status`] with status 404;
-    /// [`Error::is_not_found`] holds for both.
+    /// [`Error::is_not_found`] is true for both.
     #[error("{what} does not exist")]
     NotFound {
         /// The content, and its location.
@@ -46,7 +46,7 @@ pub enum Error {
         /// The request and the registry's message.
         reason: String,
     },
-    /// Content has another digest than expected.
+    /// The digest of content differs from the expected one.
     #[error("{what}: the content has digest {actual} instead of {expected}")]
     DigestMismatch {
         /// The content.
@@ -56,14 +56,14 @@ pub enum Error {
         /// The actual digest.
         actual: Box<Digest>,
     },
-    /// Content has another size than expected.
+    /// The size of content differs from the expected one.
     #[error("{what}: the content has {actual} bytes instead of {expected}")]
     SizeMismatch {
         /// The content.
         what: String,
         /// The expected size in bytes.
         expected: u64,
-        /// The actual size in bytes, or more.
+        /// The actual size in bytes, or a lower bound if reading stopped early.
         actual: u64,
     },
     /// Content is malformed, too large, or not supported.
@@ -87,7 +87,7 @@ pub enum Error {
     NotARegistry {
         /// The host.
         host: String,
-        /// What it returned.
+        /// A description of its response.
         reason: String,
     },
     /// An index has no image for the platform.
@@ -124,14 +124,14 @@ pub enum Error {
         /// The delay that the registry asks for.
         retry_after: Option<Duration>,
     },
-    /// The destination has another image under the tag, which must not change.
+    /// The tag at the destination names another image, and must not be moved.
     #[error("{what} exists with digest {existing}, and would become {new}")]
     TagExists {
         /// The tag.
         what: String,
-        /// The image that it names.
+        /// The image that the tag names.
         existing: Box<Digest>,
-        /// The image that was to be copied.
+        /// The image to copy.
         new: Box<Digest>,
     },
     /// The source's tag changed during the copy.
@@ -139,9 +139,9 @@ pub enum Error {
     TagMoved {
         /// The tag.
         what: String,
-        /// The image that it named before.
+        /// The image that the tag named before.
         old: Box<Digest>,
-        /// The image that it names now.
+        /// The image that the tag names now.
         new: Box<Digest>,
     },
     /// The registry is unreachable, or the connection broke.
@@ -188,7 +188,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn invalid(what: &'static str, text: &str, reason: impl Into<String>) -> Self {
-        // Redact here, as `Debug` shows the text too.
+        // Redact the text here, because `Debug` shows it, too.
         Self::Parse { what, text: redact_password(text).into_owned(), reason: reason.into() }
     }
 
@@ -220,7 +220,8 @@ impl Error {
     /// Whether a retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
-            // An invalid certificate stays invalid. The other two errors occur after a time limit.
+            // An invalid certificate stays invalid. `ConnectRefused` and `TooSlow` occur after a
+            // time limit.
             Self::Unreachable { source, .. } => {
                 !(is_certificate_error(&**source)
                     || source.is::<ConnectRefused>()
@@ -263,7 +264,7 @@ impl Error {
         }
     }
 
-    /// Whether content has another size or digest than expected.
+    /// Whether the size or digest of content differs from the expected one.
     pub fn is_mismatch(&self) -> bool {
         match self {
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => true,

@@ -21,7 +21,7 @@ pub mod media_type {
         "application/vnd.docker.distribution.manifest.list.v2+json";
     /// OCI image configuration.
     pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-    /// OCI layer, gzipped.
+    /// OCI image layer, compressed with gzip.
     pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     /// OCI image layer, uncompressed.
     pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -29,12 +29,12 @@ pub mod media_type {
     pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 }
 
-/// The largest manifest that is read, in bytes. The distribution specification asks registries to
+/// The maximum size of a manifest in bytes. The distribution specification asks registries to
 /// accept 4 MiB.
 pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 
-/// The maximum size in bytes of all manifests of one image, including its index. One manifest has a
-/// few thousand.
+/// The maximum size in bytes of all manifests of one image, including its index. A typical manifest
+/// has a few thousand bytes.
 pub const MAX_IMAGE_MANIFESTS_BYTES: u64 = 8 << 20;
 
 /// An image manifest or index, exactly as a registry stores it.
@@ -44,7 +44,7 @@ pub struct RawManifest {
     bytes: Bytes,
 }
 
-/// What a [`RawManifest`] refers to.
+/// The content that a [`RawManifest`] refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "few are kept at once")]
 pub enum Manifest {
@@ -140,7 +140,7 @@ impl RawManifest {
         )
     }
 
-    /// Parses what the manifest refers to.
+    /// Parses the manifest into the descriptors that it refers to.
     ///
     /// # Errors
     /// [`Error::InvalidContent`] if the manifest is malformed, of an unknown type, or could be read

@@ -13,8 +13,8 @@ pub const MAX_INDEX_DEPTH: usize = 16;
 
 /// Lists the images of an index and of its nested indexes, without attestations.
 ///
-/// An image without a platform gets that of its configuration, if the source has it, and is listed
-/// after those with one, as containerd does.
+/// If the index names no platform for an image, the one in the configuration of the image is used,
+/// if the source has it. As in containerd, such images are listed last.
 pub(crate) async fn list_images<S: ImageSource + ?Sized>(
     source: &S,
     repository: &Repository,
@@ -69,7 +69,8 @@ pub(crate) fn select_image<'i>(
             available: platforms_of(best.into_iter()),
         });
     }
-    // Among images of one build, the latest revision; among equal ones the first, as specified.
+    // Choose the latest revision of a build and, as the OCI image specification asks, the first of
+    // several equal images.
     let latest = best.iter().filter_map(|image| revision(image)).max();
     let chosen = best.into_iter().find(|image| revision(image) == latest);
     chosen.ok_or_else(|| Error::NoSuchPlatform {
@@ -106,7 +107,7 @@ fn revision(image: &Descriptor) -> Option<u64> {
 }
 
 fn is_index(entry: &Descriptor) -> bool {
-    // The content of an entry with an unknown type decides.
+    // An entry of an unknown type is read, because its content determines the type.
     !RawManifest::is_manifest_type(&entry.media_type)
         || RawManifest::is_index_type(&entry.media_type)
 }
@@ -129,7 +130,7 @@ fn image_entries(index: &RawManifest) -> Result<Vec<Descriptor>, Error> {
     }
 }
 
-/// Reads what an index does not state about its entries, within bounds.
+/// Reads the manifests and platforms of index entries, up to a total size.
 struct Reader<'r, S: ?Sized> {
     source: &'r S,
     repository: &'r Repository,

@@ -23,8 +23,8 @@ const NAME: &str = oci_spec::image::ANNOTATION_REF_NAME;
 
 /// An OCI layout directory.
 ///
-/// Images are written with the name `REPOSITORY:TAG`, and read by that name or by their tag alone,
-/// as other tools name them.
+/// Images are written with the name `REPOSITORY:TAG`, and read by that name or by the tag alone,
+/// which is the name that other tools write.
 #[derive(Debug)]
 pub struct OciLayout {
     root: PathBuf,
@@ -57,8 +57,8 @@ impl OciLayout {
 
     /// Locks the blob directory until `self` is dropped, if it exists.
     ///
-    /// The first process to do so removes what killed processes left unfinished; others must not do
-    /// that while this one writes.
+    /// The first process to lock it removes the unfinished files of killed processes. Other
+    /// processes must not remove files while this one writes.
     async fn claim(&self) -> Result<(), Error> {
         let directory = self.root.join("blobs");
         let failed = |error| Error::io(format!("cannot lock {}", directory.display()), error);
@@ -71,7 +71,7 @@ impl OciLayout {
             }
             self.blobs.remove_unfinished().await?;
             remove_temporary_files(&self.root).await?;
-            // A shared lock lets others write, but not clean up.
+            // With a shared lock, other processes can write, but not remove unfinished files.
             blocking(move || lock.lock_shared().map(|()| Some(lock))).await.map_err(failed)
         };
         match tokio::fs::metadata(&directory).await {

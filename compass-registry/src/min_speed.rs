@@ -1,5 +1,5 @@
-//! The minimum speed of transfers, so that a peer that sends a byte now and then, or asks for one
-//! pause after another, fails.
+//! The minimum speed of transfers. A transfer fails if the peer sends too few bytes, or asks for
+//! one pause after another.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -14,12 +14,12 @@ pub(crate) enum TooSlow {
     /// Too few bytes were transferred.
     #[error("{bytes} bytes in {} s, below the minimum of {min_speed} bytes per second", .time.as_secs())]
     Bytes { bytes: u64, time: Duration, min_speed: u64 },
-    /// The peer asks for pauses only.
+    /// The pauses that the peer asked for exceed the limit.
     #[error("the registry has asked for pauses of {} s in total", .0.as_secs())]
     Pauses(Duration),
 }
 
-/// Measures the speed of one transfer. Only the time spent waiting for it counts.
+/// Measures the speed of one transfer. Only the time spent waiting for the peer counts.
 #[derive(Debug)]
 pub(crate) struct SpeedGuard {
     min_speed: u64,
@@ -57,7 +57,7 @@ impl SpeedGuard {
         }
     }
 
-    /// Adds waiting time.
+    /// Adds waiting time, and fails if the speed in a completed window was too low.
     pub(crate) fn record(&mut self, waited: Duration, bytes: u64) -> Result<(), TooSlow> {
         self.waited += waited;
         if self.waited < self.window || self.window.is_zero() {
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(steps(&mut guard(), 1, 150).await, None);
         assert_eq!(steps(&mut guard(), 1, 50).await, Some(9));
         assert_eq!(steps(&mut guard(), 5, 1).await, Some(1));
-        // A single step may take too long.
+        // A single step may be too slow.
         let bytes_before = Instant::now();
         assert_eq!(steps(&mut guard(), 1000, 1 << 20).await, Some(0));
         assert_eq!(bytes_before.elapsed().as_secs(), 10);

@@ -1,4 +1,4 @@
-//! Platforms: what an image is built for, and which images a platform can run (OCI image
+//! Platforms that images are built for, and which images a platform can run (OCI image
 //! specification, "Image Index", § `platform`; containerd's rules for variants).
 
 mod compatibility;
@@ -60,8 +60,8 @@ impl Platform {
 
     /// Returns the images that suit this platform best, in the order of the index.
     ///
-    /// There are several if the index names a platform more than once, or has images for several OS
-    /// versions and this platform names none.
+    /// Several images are returned if the index names a platform more than once, or if it has
+    /// images for several OS versions and this platform names no version.
     pub fn best_of<'i>(&self, images: &'i [Descriptor]) -> Vec<&'i Descriptor> {
         let suitable = images
             .iter()

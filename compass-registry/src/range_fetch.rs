@@ -1,4 +1,5 @@
-//! How one blob is read in several ranges at once: options, and a meter that decides when it helps.
+//! Options for reading a blob in several ranges at once, and a meter that decides whether that
+//! helps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +26,7 @@ pub struct RangeOptions {
 /// Whether more connections would raise the throughput.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Throughput {
-    /// One connection uses all of the link: more of them would only compete.
+    /// One connection saturates the link; more connections would only compete.
     SaturatesLink,
     /// One connection is slower than the link.
     NeedsParallelism,
@@ -35,21 +36,22 @@ pub enum Throughput {
 ///
 /// Only the time spent waiting for the connection counts: if the consumer is slower, more
 /// connections do not help. They do not help either if all connections together receive as much as
-/// the machine can process ([`LOCAL_LINK_BPS`]): then this connection waits for the others.
+/// the machine can process ([`LOCAL_LINK_BPS`]), because this connection then waits for the others.
 #[derive(Debug, Clone, Default)]
 pub struct ThroughputMeter {
     first_chunk_received: bool,
     bytes: u64,
     waited: Duration,
-    /// The time of the last sample, and what all connections together had received by then.
+    /// The time of the last sample, and the bytes that all connections had received by then.
     last_sample: Option<(Instant, u64)>,
     throughput: Option<Throughput>,
 }
 
-/// Length in bytes of a range that is read over one fast connection; then it is measured again.
+/// The length in bytes of a range that is requested over one fast connection.
 const SEQUENTIAL_WINDOW: u64 = 64 << 20;
 
-/// The shortest waiting time that is a sample. A busy machine explains shorter ones.
+/// The minimum waiting time of a sample of a slow connection. Shorter waits may be caused by a busy
+/// machine.
 const MIN_SAMPLE: Duration = Duration::from_millis(25);
 
 impl ThroughputMeter {
@@ -62,7 +64,7 @@ impl ThroughputMeter {
         }
     }
 
-    /// Starts a request: the time until its first chunk is latency and is not counted.
+    /// Starts a request. The time until its first chunk is latency and does not count.
     pub fn start_request(&mut self) {
         self.first_chunk_received = false;
     }
@@ -104,10 +106,11 @@ fn exceeds(bytes: u64, elapsed: Duration, bytes_per_second: u64) -> bool {
     u128::from(bytes) * 1_000_000 > u128::from(bytes_per_second) * elapsed.as_micros()
 }
 
-/// Half a gigabit a second, in bytes: a single connection over a distant link stays below it.
+/// Half a gigabit per second, in bytes. A single connection over a long distance is slower.
 const DEFAULT_SEQUENTIAL_BPS: u64 = 62_500_000;
 
-/// Two gigabits a second, in bytes: from here on, more connections do not help a machine.
+/// Two gigabits per second, in bytes. Above this, the machine itself limits the throughput, and
+/// more connections do not help.
 pub const LOCAL_LINK_BPS: u64 = 250_000_000;
 
 impl Default for RangeOptions {
@@ -132,9 +135,9 @@ impl RangeOptions {
         }
     }
 
-    /// Sets the throughput above which one connection suffices, in bytes a second.
+    /// Sets the throughput above which one connection suffices, in bytes per second.
     ///
-    /// The default is half a gigabit.
+    /// The default is half a gigabit per second.
     #[must_use]
     pub fn sequential_above(self, bytes_per_second: u64) -> Self {
         Self { sequential_bps: bytes_per_second, ..self }

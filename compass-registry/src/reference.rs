@@ -7,8 +7,8 @@ use std::str::FromStr;
 use crate::error::find_password;
 use crate::{Algorithm, Digest, Error, RegistryPrefix};
 
-/// The path of a repository in its registry, as `release/compass-plugins-gpu` (OCI distribution
-/// specification, § Pulling manifests).
+/// The path of a repository in its registry, such as `release/compass-plugins-gpu` (OCI
+/// distribution specification, § Pulling manifests).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Repository(String);
 
@@ -16,8 +16,8 @@ pub struct Repository(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(String);
 
-/// What identifies a manifest in a repository (`<reference>` in the OCI distribution
-/// specification).
+/// A tag or digest that identifies a manifest in a repository (`<reference>` in the OCI
+/// distribution specification).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TagOrDigest {
     /// A tag, which may move.
@@ -87,7 +87,8 @@ impl Reference {
 
     /// Returns the password in a text that starts with `user:password@host`.
     ///
-    /// References have no user, but people write one, and the password must not be shown.
+    /// A reference cannot contain a user and password. If one is given by mistake, messages must
+    /// not show the password.
     pub fn find_password(text: &str) -> Option<&str> {
         find_password(text)
     }
@@ -120,7 +121,7 @@ impl Reference {
         self.digest.as_ref()
     }
 
-    /// Returns what identifies the manifest: the digest, else the tag, else `latest`.
+    /// Returns the digest or else the tag, which defaults to `latest`.
     pub fn tag_or_digest(&self) -> TagOrDigest {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => TagOrDigest::Digest(*digest),
@@ -135,7 +136,7 @@ impl Reference {
         Self { digest: self.digest.map(|_| digest), ..self.clone() }
     }
 
-    /// Moves the reference to another registry, and to its project if one is given.
+    /// Replaces the registry host, and the project if the prefix has one.
     ///
     /// # Errors
     /// [`Error::Parse`] if the project is not a path.

@@ -10,7 +10,7 @@ use crate::{Error, Reference};
 pub struct RegistryPrefix {
     /// The host, with its port if there is one.
     pub host: String,
-    /// The project; empty if images keep their own.
+    /// The project. If it is empty, images keep their own project.
     pub project: String,
 }
 

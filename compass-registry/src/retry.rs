@@ -22,8 +22,8 @@ pub struct RetryPolicy {
     /// How long a registry may take to respond after the last byte of a blob, as it may copy the
     /// blob to an object storage first.
     pub commit_timeout: Duration,
-    /// How long to retry connections that a host refuses, as it may be restarting. The limit is
-    /// common to all requests to the host.
+    /// How long to retry connections that a host refuses, as it may be restarting. All requests to
+    /// the host share the limit.
     pub connect_retry: Duration,
     /// The minimum average speed of a transfer in bytes per second, in each [`Self::speed_window`];
     /// 0 disables the check.
@@ -82,8 +82,8 @@ impl RetryPolicy {
         is_within && failures < self.max_attempts
     }
 
-    /// Waits before the next attempt: the exponential delay, or what `error` asks for if that is
-    /// longer.
+    /// Waits before the next attempt, for the exponential delay or the one that `error` asks for if
+    /// that is longer.
     pub(crate) async fn back_off(&self, error: &Error, failures: u32) {
         count_retry();
         tracing::debug!(error = error as &dyn std::error::Error, failures, "retrying");

@@ -49,7 +49,7 @@ use request_body::RequestBody;
 use route::Route;
 use uploads::Uploads;
 
-/// The interval between two searches for abandoned uploads.
+/// The bounds of the interval between two searches for abandoned uploads.
 const MIN_EXPIRY_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_EXPIRY_INTERVAL: Duration = Duration::from_hours(24);
 
@@ -64,8 +64,7 @@ pub struct Server {
 /// Options of a [`Server`].
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// User and password that every request must carry. Without them, every client may do
-    /// everything.
+    /// User and password that every request must carry. If `None`, every client has full access.
     pub basic_auth: Option<(String, String)>,
     /// Rejects all requests that write.
     pub read_only: bool,
@@ -141,7 +140,7 @@ impl Server {
         self.address.to_string()
     }
 
-    /// Waits until the server fails. It does not stop by itself otherwise.
+    /// Waits until the server fails. Without a failure, it does not return.
     ///
     /// # Errors
     /// Always returns the [`Error::Io`] of the failure.
@@ -203,7 +202,7 @@ impl Registry {
         Router::new().fallback(handle).with_state(Arc::clone(self))
     }
 
-    /// Removes abandoned uploads periodically, for as long as it is polled.
+    /// Removes abandoned uploads periodically. Never returns.
     async fn expire_loop(self: Arc<Self>, patience: Duration) {
         let mut tick =
             tokio::time::interval((patience / 4).clamp(MIN_EXPIRY_INTERVAL, MAX_EXPIRY_INTERVAL));
@@ -261,7 +260,7 @@ impl Registry {
     }
 }
 
-/// Compares in constant time, so that the duration does not reveal the position of a difference.
+/// Compares bytes in constant time, so that the duration does not reveal the first difference.
 fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }

@@ -9,8 +9,8 @@ use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag, TagOrDigest
 /// # Contract
 /// - `put_blob` makes the blob visible only after its stream has ended without an error. Writing a
 ///   blob that exists succeeds.
-/// - `put_manifest` is called after everything that the manifest refers to has been written. Moving
-///   the tag is the last thing it does.
+/// - `put_manifest` is called after everything that the manifest refers to has been written. It
+///   moves the tag last.
 /// - A failed attempt does not change existing content.
 ///
 /// # Cancellation
@@ -21,7 +21,7 @@ use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag, TagOrDigest
 /// Content that does not match its digest is [`Error::DigestMismatch`] or [`Error::SizeMismatch`],
 /// as the stream reports it. A missing manifest is `None`, and a missing blob `false`.
 ///
-/// # Who retries
+/// # Retries
 /// The sink retries transient failures, as with [`RetryPolicy::run`](crate::RetryPolicy::run);
 /// callers do not.
 #[async_trait]
@@ -34,7 +34,7 @@ pub trait ImageSink: Send + Sync {
         reference: &TagOrDigest,
     ) -> Result<Option<Digest>, Error>;
 
-    /// Computes the digest from the manifest itself, as registries may report a wrong one.
+    /// Returns the digest computed from the manifest itself, as registries may report a wrong one.
     async fn verified_manifest_digest(
         &self,
         repository: &Repository,
@@ -64,7 +64,7 @@ pub trait ImageSink: Send + Sync {
         Ok(false)
     }
 
-    /// Returns the host, if this is a registry that other clients know by that name.
+    /// Returns the host if this is a registry that other clients reach under that name.
     fn registry(&self) -> Option<&str> {
         None
     }

@@ -24,8 +24,8 @@ pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
 /// stream without progress ends.
 pub const MAX_EMPTY_CHUNKS: u32 = 1000;
 
-/// A source that images can be read from, for implementors. Callers use [`ImageSourceExt`], which
-/// verifies content.
+/// A source that images can be read from. Implementors implement this trait; callers use
+/// [`ImageSourceExt`], which verifies content.
 ///
 /// # Contract
 /// - `manifest` returns the exact bytes of the manifest. The caller verifies them against a
@@ -38,10 +38,10 @@ pub const MAX_EMPTY_CHUNKS: u32 = 1000;
 /// Dropping a future or a stream stops its work and leaves nothing behind.
 ///
 /// # Errors
-/// Missing content is an error for which [`Error::is_not_found`] holds, and a failure that a retry
-/// may fix is one for which [`Error::is_transient`] holds.
+/// [`Error::is_not_found`] is true for the error of missing content, and [`Error::is_transient`]
+/// for that of a failure that a retry may fix.
 ///
-/// # Who retries
+/// # Retries
 /// `manifest` and `resolve` retry transient failures themselves, as with [`RetryPolicy::run`]. The
 /// reader of a blob resumes it, within the limits of [`ImageSource::retry`].
 #[async_trait]
@@ -92,7 +92,7 @@ pub trait ImageSource: Send + Sync {
         None
     }
 
-    /// Returns the host, if this is a registry that other clients know by that name.
+    /// Returns the host if this is a registry that other clients reach under that name.
     fn registry(&self) -> Option<&str> {
         None
     }
@@ -125,8 +125,8 @@ pub trait ImageSourceExt: ImageSource {
 
     /// Reads the image manifest for a platform.
     ///
-    /// Of an index, selects the image that suits the platform best ([`Platform::best_of`]). A
-    /// single image is returned whatever its platform is.
+    /// From an index, selects the image that suits the platform best ([`Platform::best_of`]). A
+    /// single image is returned without checking its platform.
     ///
     /// # Errors
     /// [`Error::NoSuchPlatform`] and [`Error::AmbiguousPlatform`], which list the platforms of the
@@ -140,7 +140,8 @@ pub trait ImageSourceExt: ImageSource {
 
     /// Lists the images of an index and of its nested indexes, with their platforms.
     ///
-    /// If the index names no platform for an image, it is read from the configuration of the image.
+    /// If the index names no platform for an image, the platform is read from the configuration of
+    /// the image.
     ///
     /// # Errors
     /// [`Error::InvalidContent`] if indexes are nested too deep, or are too large in total.
@@ -150,8 +151,8 @@ pub trait ImageSourceExt: ImageSource {
         index: &RawManifest,
     ) -> Result<Vec<Descriptor>, Error>;
 
-    /// Returns the platform in the configuration of a single image; `None` if it names none, as
-    /// that of an artifact.
+    /// Returns the platform in the configuration of a single image; `None` if the configuration
+    /// names none, as for an artifact.
     async fn platform_of(
         &self,
         repository: &Repository,
@@ -245,7 +246,7 @@ impl<S: ImageSource + ?Sized> ImageSourceExt for S {
         image: &RawManifest,
     ) -> Result<Option<Platform>, Error> {
         let Manifest::Image { config, .. } = image.parse()? else { return Ok(None) };
-        // A larger one is the content of an artifact.
+        // A larger configuration is the content of an artifact and names no platform.
         if config.size > MAX_MANIFEST_BYTES {
             return Ok(None);
         }

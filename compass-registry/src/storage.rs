@@ -34,8 +34,8 @@ pub use memory::MemoryStorage;
 /// Stores the blobs, manifests and tags of repositories.
 ///
 /// # Contract
-/// - A blob belongs to a repository after it was uploaded to it or mounted into it, and to no other
-///   one. Whether repositories share its bytes is up to the implementation.
+/// - A blob belongs only to the repositories that it was uploaded to or mounted into.
+///   Implementations may share its bytes between repositories.
 /// - Reads see complete content only: a blob after [`Upload::commit`], a manifest after
 ///   [`Storage::put_manifest`].
 /// - The caller verifies digests, and writes a manifest after everything that it refers to.
@@ -120,7 +120,7 @@ pub trait Upload: Send {
     /// Appends bytes.
     ///
     /// # Cancellation
-    /// If the future is dropped, [`Upload::offset`] tells whether the bytes were accepted. If not,
+    /// If the future is dropped, [`Upload::offset`] shows whether the bytes were accepted. If not,
     /// the upload must be dropped.
     async fn append(&mut self, bytes: Bytes) -> Result<(), Error>;
 

@@ -32,17 +32,18 @@ pub struct VerifiedBlob {
     seekable: Option<Seekable>,
 }
 
-/// What seeking needs: a function that opens the blob at an offset, and hash states at checkpoints.
+/// The data for seeking: a function that opens the blob at an offset, and hash states at
+/// checkpoints.
 struct Seekable {
     open: Open,
     checkpoints: Vec<Hasher>,
 }
 
-/// Opens a range of the blob.
+/// A function that opens a range of the blob.
 type Open = Box<dyn Fn(Range<u64>) -> ByteStream + Send>;
 
-/// The distance of hash checkpoints in bytes, and so the maximum that is read again in addition to
-/// lost bytes.
+/// The distance between hash checkpoints in bytes. After a seek, at most this much is read again in
+/// addition to the bytes after the offset.
 const CHECKPOINT_EVERY: u64 = 1 << 20;
 
 impl VerifiedBlob {
@@ -73,8 +74,8 @@ impl VerifiedBlob {
         }
     }
 
-    /// Continues at this offset, hashing again what was read before. Returns `false` if that is not
-    /// possible.
+    /// Continues at an earlier offset; the bytes since the last checkpoint are hashed again.
+    /// Returns `false` if the offset was not reached yet or the blob cannot be opened again.
     pub(crate) fn seek(&mut self, offset: u64) -> bool {
         if offset > self.position() {
             return false;

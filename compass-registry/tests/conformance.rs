@@ -1,4 +1,4 @@
-//! All implementations meet the contracts of sources and sinks, and violations are detected.
+//! Tests that all sources and sinks meet their contracts, and that violations are detected.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::ops::Range;
@@ -37,7 +37,7 @@ async fn registry_meets_contracts() {
     assert_eq!(conformance(&client, &client).await.unwrap(), [""; 0]);
 }
 
-/// Ignores the start of ranges.
+/// A source that ignores the start of ranges.
 struct IgnoresRanges(MemoryStorage);
 
 #[async_trait]
@@ -68,7 +68,8 @@ async fn violating_source_is_detected() {
     assert!(violations.iter().all(|one| one.contains("range of a blob")), "{violations:?}");
 }
 
-/// Drops manifests without a tag, claims every digest, and reports mounts of missing blobs.
+/// A sink that drops manifests without a tag, claims to have every digest, and reports mounts of
+/// missing blobs.
 struct ClaimsEverything(MemoryStorage);
 
 #[async_trait]

@@ -92,7 +92,7 @@ async fn dropped_server_closes_connections() {
     let server = serve(ServerOptions::default()).await;
     let mut connection = TcpStream::connect(server.host()).await.unwrap();
     connection.write_all(b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nhost: a\r\n").await.unwrap();
-    // The blob's connection is accepted before this one gets its response.
+    // The server accepts the first connection before it responds on the second one.
     let mut other = TcpStream::connect(server.host()).await.unwrap();
     ask(&mut other).await;
     assert_eq!(answer(&mut other).await, "HTTP/1.1 200 OK");

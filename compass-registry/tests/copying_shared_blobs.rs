@@ -36,7 +36,7 @@ async fn counting_registry(storage: &MemoryStorage) -> (FaultyRegistry, Client) 
     (registry, client)
 }
 
-/// Images that share a base layer, and the base.
+/// Returns a base layer, and images that share it.
 fn images_with_shared_base(count: u8) -> (Vec<u8>, Vec<SampleImage>) {
     let base = random_bytes(99, 400_000);
     let own = |number: u8| vec![number; 5000 + usize::from(number)];
@@ -44,7 +44,7 @@ fn images_with_shared_base(count: u8) -> (Vec<u8>, Vec<SampleImage>) {
     (base.clone(), (0..count).map(image).collect())
 }
 
-/// The size of the configuration and the layer that no other image has.
+/// Returns the size of the configuration and of the layer that no other image has.
 fn own_bytes(image: &SampleImage) -> u64 {
     (image.blobs[0].len() + image.blobs[2].len()) as u64
 }
@@ -238,7 +238,8 @@ impl ImageSink for ObservedSink {
 async fn copy_shared_base_mounts_run_concurrently() {
     let source = MemoryStorage::default();
     let images = store_images(&source, 40).await;
-    // The first image transfers the base. The 39 others mount it, and each mount waits for all.
+    // The first image transfers the base. The 39 others mount it, and each mount waits until all
+    // mounts are in flight.
     let sink = ObservedSink::new(39);
     sink.copy_all(&source, &images).await;
     assert_eq!(sink.puts.load(Ordering::Relaxed), 1 + 2 * 40);

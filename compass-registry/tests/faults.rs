@@ -77,7 +77,7 @@ impl Run {
         let tagged = Storage::manifest(&self.destination, &name(), &tag().into()).await.unwrap();
         match (&self.result, &tagged) {
             (Ok(copied), Some(manifest)) => assert_eq!(copied.digest, manifest.digest(), "{what}"),
-            (Ok(_), None) => panic!("{what}: it says it is done, and is not"),
+            (Ok(_), None) => panic!("{what}: the copy succeeded, but the tag does not exist"),
             (Err(error), _) => assert!(error.to_string().len() > 10, "{what}: {error}"),
         }
         if let Some(manifest) = tagged {

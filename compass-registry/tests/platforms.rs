@@ -77,7 +77,7 @@ async fn image_in_nested_index_is_found() {
         let copied = copy(&storage, &MemoryStorage::default(), &[platform]).await.unwrap();
         assert_eq!(copied.digest, image.manifest.digest());
     }
-    // An index with only some of them would differ from what its builder wrote.
+    // An index with only some of the images would differ from the one that its builder wrote.
     let both = copy(&storage, &MemoryStorage::default(), &["linux/arm64", "linux/amd64"]).await;
     assert!(both.unwrap_err().to_string().contains("an index of indexes"));
     let sink = MemoryStorage::default();

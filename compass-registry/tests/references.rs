@@ -6,7 +6,7 @@ use compass_registry::{Reference, RegistryPrefix};
 
 const F: &str = "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
 
-/// Returns host, repository, tag and digest of a text.
+/// Returns the host, repository, tag and digest of a reference.
 fn parts(text: &str) -> Option<(String, String, Option<String>, Option<String>)> {
     let reference: Reference = text.parse().ok()?;
     assert_eq!(reference.to_string(), text);
@@ -169,7 +169,7 @@ fn reference_differs_from_distribution_with_reason() {
     ] {
         assert_eq!(parts(text), None, "{text}: {reason}");
     }
-    // SHA-512 is always supported here, whatever packages the program imports.
+    // In Go, SHA-512 is supported only if the program imports its package; here, always.
     let text = format!("test.com/validname@sha512:{F}{F}");
     assert!(parts(&text).is_some());
 }

@@ -1,5 +1,5 @@
-//! Registries that refuse, lie or redirect: how often requests are retried, and which host errors
-//! name.
+//! Registries that fail, send wrong responses or redirect: how often requests are retried, and
+//! which host errors name.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod answering;
@@ -25,7 +25,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 /// A time limit for transfers that would hang.
 const TIME_LIMIT: Duration = Duration::from_mins(1);
 
-/// Retries without delays.
+/// Returns a policy that retries without delays.
 fn no_delays() -> RetryPolicy {
     RetryPolicy {
         initial_backoff: Duration::from_millis(1),
@@ -35,7 +35,7 @@ fn no_delays() -> RetryPolicy {
     }
 }
 
-/// Retries with short timeouts, for hosts that do not respond.
+/// Returns a policy with short timeouts, for hosts that do not respond.
 fn impatient() -> RetryPolicy {
     RetryPolicy { idle_timeout: Duration::from_millis(200), ..no_delays() }
 }
@@ -182,7 +182,7 @@ async fn endless_slow_manifest_fails() {
     assert!(matches!(read, Err(Error::Unreachable { .. })), "{read:?}");
 }
 
-/// A minimum speed that no transfer of these tests reaches.
+/// Returns a policy with a minimum speed that no transfer of these tests reaches.
 fn demanding() -> RetryPolicy {
     let speed_window = Duration::from_millis(300);
     RetryPolicy { min_speed: 1 << 40, speed_window, ..no_delays() }
@@ -215,7 +215,7 @@ fn layer_of(size: u64) -> compass_registry::Descriptor {
     compass_registry::Descriptor { size, ..layer() }
 }
 
-/// Opens uploads, but does not read request bodies.
+/// Responds to requests, such as those that open uploads, without reading their bodies.
 async fn answer_only_heads(mut connection: tokio::net::TcpStream) {
     let mut head = vec![0; 64 << 10];
     let count = connection.read(&mut head).await.unwrap();

@@ -1,4 +1,4 @@
-//! Sources that send too much, or hardly anything.
+//! Sources that send too much or too little.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::ops::Range;
@@ -19,7 +19,7 @@ fn name(text: &str) -> Repository {
     text.parse().unwrap()
 }
 
-/// Delays the start of its blobs, and never ends their last part.
+/// A source that delays the start of blobs, and never ends their last part.
 struct Endless(RangeOptions);
 
 #[async_trait]
@@ -69,7 +69,7 @@ async fn endless_blob_fails() {
     assert!(matches!(error, Error::SizeMismatch { expected: 100, .. }), "{error:?}");
 }
 
-/// Sends one byte per request, and then fails or ends.
+/// A source that sends one byte per request, and then fails or ends the stream.
 struct Dripping {
     asked: AtomicUsize,
     breaks: bool,
@@ -116,11 +116,11 @@ async fn one_byte_per_connection_fails() {
         };
         assert!(!error.to_string().is_empty(), "{error:?}");
         let asked = source.asked.load(Ordering::Relaxed);
-        assert_eq!(asked, 5, "as often as anything is tried: {error:?}");
+        assert_eq!(asked, 5, "one request per attempt: {error:?}");
     }
 }
 
-/// Sends a byte now and then, and never ends.
+/// A source that sends bytes slowly, and never ends.
 struct Trickling;
 
 #[async_trait]

@@ -16,7 +16,7 @@ use compass_registry::client::{Client, ClientOptions};
 use compass_registry::testing::random_bytes;
 use compass_registry::{Descriptor, RetryPolicy};
 
-/// A registry with one upload, behind a proxy that rejects whole blobs.
+/// A registry with one upload, behind a proxy that limits the size of requests.
 #[derive(Clone)]
 struct Narrow {
     /// The maximum size of a request in bytes.

@@ -81,7 +81,7 @@ impl Auth {
         }
     }
 
-    /// Replaces the secrets of this client in a text from a registry.
+    /// Replaces the secrets of this client in a text that a registry sent.
     pub(super) fn redact(&self, mut text: String) -> String {
         let tokens = self.tokens.secrets();
         let own = self.logins.iter().flat_map(|login| {
@@ -193,7 +193,7 @@ impl Auth {
         }
     }
 
-    /// Groups the scopes of coming requests, so that one token covers several of them.
+    /// Groups the scopes of future requests, so that one token covers several of them.
     pub(super) fn group_scopes(&self, scopes: Vec<Scope>) {
         // A token belongs to one login, so scopes are grouped by login.
         let mut logins: Vec<(Option<&Login>, Vec<Scope>)> = Vec::new();

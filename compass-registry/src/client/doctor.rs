@@ -18,13 +18,13 @@ use crate::{
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// The name of the check, as `ranges`.
+    /// The name of the check, such as `ranges`.
     pub name: &'static str,
     /// Whether the check passed; `None` if it was skipped.
     pub passed: Option<bool>,
-    /// Details, for people.
+    /// Details to show to the user.
     pub detail: String,
-    /// What a person can do if the check failed.
+    /// What the user can do if the check failed.
     pub help: Option<Hint>,
 }
 
@@ -111,8 +111,8 @@ pub(super) async fn diagnose(
     checks.0
 }
 
-/// Lists the tags of a project or repository. Most projects are not repositories, so 404 says
-/// nothing.
+/// Lists the tags of a project or repository. Most projects are not repositories, so 404 is not a
+/// failure.
 async fn check_project(transport: &Transport, project: &Repository, checks: &mut Checks) {
     match tags::list_tags(transport, project).await {
         Ok(tags) => {
@@ -273,7 +273,7 @@ async fn check_image(
             let reference = TagOrDigest::Digest(manifest.digest());
             delete::delete(transport, scratch, &format!("manifests/{reference}")).await?;
         }
-        // Without the referrers API, the list of referrers is a manifest of its own.
+        // Without the referrers API, the list of referrers is a separate manifest.
         let list = TagOrDigest::Tag(fallback_tag(&subject)?);
         if let Some(list) = pull::manifest_digest(transport, scratch, &list).await? {
             delete::delete(transport, scratch, &format!("manifests/{list}")).await?;

@@ -1,4 +1,4 @@
-//! Error responses, and errors of connections, with what messages say about hosts and URLs.
+//! Error responses and connection errors, without the signatures in URLs of object storages.
 
 use std::time::Duration;
 
@@ -53,8 +53,8 @@ impl ErrorResponse {
         Self { status, ..self }
     }
 
-    /// Whether the registry rejects the token rather than its user. Some do so with another status
-    /// than 401 and without a challenge.
+    /// Whether the registry rejects the token rather than the user. Some registries do so with a
+    /// status other than 401 and without a challenge.
     pub(super) fn is_token_rejected(&self) -> bool {
         let words = self.words.to_ascii_lowercase();
         let names_token = words.contains("token") || words.contains("jwt");

@@ -18,7 +18,7 @@ pub(super) struct HttpClients {
     external: ClientPair,
 }
 
-/// Where a request goes.
+/// The kind of host that a request is sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The registry itself.
@@ -27,7 +27,7 @@ pub(super) enum Origin {
     External,
 }
 
-/// What a request transfers.
+/// The kind of content that a request transfers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Traffic {
     /// A small document.
@@ -77,7 +77,7 @@ impl HttpClients {
     }
 }
 
-/// What a token request needs: the clients, and the registry on whose behalf it is sent.
+/// The context of a token request: the clients, and the registry that the token is for.
 #[derive(Clone, Copy)]
 pub(super) struct TokenEndpoint<'e> {
     pub(super) clients: &'e HttpClients,
@@ -93,7 +93,7 @@ impl TokenEndpoint<'_> {
 }
 
 impl Origin {
-    /// Returns the origin of a URL, as seen from the registry.
+    /// Returns whether a URL belongs to the registry or to another host.
     pub(super) fn of(url: &Url, registry: &Url) -> Self {
         match url.origin() == registry.origin() {
             true => Self::Registry,
@@ -167,7 +167,7 @@ fn builder(
 fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Fails if a provider is installed already, which is fine.
+        // An error means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
 }

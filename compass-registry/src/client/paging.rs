@@ -12,7 +12,7 @@ use super::pull::read_limited;
 use super::transport::{Request, Transport, is_ok};
 use crate::Error;
 
-/// Entries requested per page.
+/// The number of entries requested per page.
 const PAGE: &str = "1000";
 
 /// The maximum number of pages of a list.
@@ -21,7 +21,8 @@ const MAX_PAGES: usize = 10_000;
 /// The maximum number of bytes of all pages of a list.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Parses names, and skips invalid ones: a registry may hold names from before the specification.
+/// Parses names, and skips invalid ones: a registry may contain names that are older than the
+/// specification.
 pub(super) fn parse_valid<T: FromStr<Err = Error>>(names: impl Iterator<Item = String>) -> Vec<T> {
     let parsed = names.map(|name| name.parse().inspect_err(|error| tracing::warn!(%error)));
     parsed.filter_map(Result::ok).collect()
@@ -58,8 +59,8 @@ pub(super) async fn fetch_pages<T: DeserializeOwned>(
     }
 }
 
-/// Returns the URL of the next page at the same registry. Registries behind proxies name themselves
-/// by other hosts, so only the path and the query count.
+/// Returns the URL of the next page at the same registry. A registry behind a proxy may put another
+/// host into its links, so only their path and query are used.
 fn next_page(current: &Url, link: &str) -> Option<Url> {
     let named = current.join(link).ok()?;
     let mut next = current.clone();

@@ -140,7 +140,7 @@ pub(super) async fn manifest_digest(
     verified_manifest_digest(transport, repository, reference).await
 }
 
-/// Computes the digest from the manifest itself.
+/// Returns the digest computed from the manifest, or `None` if it does not exist.
 pub(super) async fn verified_manifest_digest(
     transport: &Transport,
     repository: &Repository,

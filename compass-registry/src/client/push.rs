@@ -11,7 +11,7 @@ use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag, TagOrDigest
 /// Both actions, so that the token of the lookup also allows the upload.
 pub(super) const PUSH: &str = "pull,push";
 
-/// Whether a registry has a blob.
+/// Checks whether a registry has a blob.
 ///
 /// A response with another length or digest counts as "no", since pushing the blob again does no
 /// harm.
@@ -41,7 +41,8 @@ fn is_mismatch(response: &Response, descriptor: &Descriptor) -> bool {
         || digest.is_some_and(|digest| digest != descriptor.digest)
 }
 
-/// Waits until the registry shows a pushed manifest. Some do so with a delay, or by its tag only.
+/// Waits until the registry shows a pushed manifest. Some registries show it with a delay, or under
+/// its tag only.
 async fn wait_until_visible(
     transport: &Transport,
     repository: &Repository,

@@ -1,8 +1,8 @@
 //! Limits the requests to one registry.
 //!
 //! The number of requests in flight is halved when the registry throttles, and grows by one per
-//! round of successful responses. While the registry asks for a pause, no request is sent; pauses
-//! without a successful response in between end with an error.
+//! round of successful responses. While the registry asks for a pause, no request is sent. If the
+//! pauses without a successful response in between exceed a limit, requests fail.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,7 +17,7 @@ use crate::min_speed::TooSlow;
 #[derive(Debug)]
 pub(super) struct RateLimiter {
     max: f64,
-    /// Longer pauses are not waited for.
+    /// The maximum pause. The limiter does not wait if the registry asks for a longer one.
     max_retry_after: Duration,
     /// The maximum sum of pauses without a successful response in between.
     max_total_pause: Duration,
@@ -59,7 +59,7 @@ impl RateLimiter {
     /// Waits until one more request may be sent.
     ///
     /// # Errors
-    /// [`TooSlow::Pauses`] if the registry asks for one pause after another.
+    /// [`TooSlow::Pauses`] if the pauses that the registry asks for exceed the limit.
     pub(super) async fn acquire(&self) -> Result<Permit<'_>, TooSlow> {
         loop {
             // A task that is cancelled during the pause drops its permit, which wakes the next
@@ -129,8 +129,8 @@ impl RateLimiter {
         let reset =
             header_number(headers, "ratelimit-reset").filter(|_| used_up).map(Duration::from_secs);
         let wanted = asked.filter(|_| busy).into_iter().chain(reset).max();
-        // A longer pause fails only the request that was throttled, instead of stopping all of
-        // them.
+        // If the registry asks for a longer pause, only the throttled request fails; the others
+        // continue.
         let wanted = wanted.filter(|pause| *pause <= self.max_retry_after);
         match wanted.filter(|pause| !pause.is_zero()) {
             Some(pause) => {
@@ -156,7 +156,7 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// Larger values are not seconds to wait but Unix timestamps, as Docker Hub sends them.
+/// Values from here on are Unix timestamps, as sent by Docker Hub, instead of seconds to wait.
 const UNIX_TIME: f64 = 1e9;
 
 /// Parses `Retry-After`: seconds or a date (RFC 9110, § 10.2.3).

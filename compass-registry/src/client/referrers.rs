@@ -32,7 +32,7 @@ pub(super) async fn list_referrers(
     Ok(found.into_iter().filter(wanted).collect())
 }
 
-/// Reads the list that is kept under a tag if the registry has no referrers API.
+/// Reads the list that is stored under a tag if the registry has no referrers API.
 async fn fallback_referrers(
     transport: &Transport,
     repository: &Repository,

@@ -20,7 +20,7 @@ pub(super) struct ResumableBody(Arc<Mutex<State>>);
 
 struct State {
     blob: VerifiedBlob,
-    /// Bytes that were read from the blob but lie beyond the end of the last body.
+    /// Bytes that were read from the blob but have not been yielded by a body.
     carry_over: Bytes,
     /// The number of the body that may read. Older bodies fail.
     generation: u32,
@@ -87,7 +87,7 @@ impl ResumableBody {
         state.blob.seek(position)
     }
 
-    /// Takes the error of reading the blob, if that is why the connection broke.
+    /// Takes the error of reading the blob, if reading failed.
     pub(super) fn failure(&self) -> Option<Error> {
         self.state().failure.take()
     }
@@ -109,7 +109,8 @@ impl ResumableBody {
             {
                 return Box::new(slow);
             }
-            // The source has a timeout of its own, which must expire first: its error says more.
+            // The source has a timeout of its own, which must expire first, because its error names
+            // the cause.
             let limit =
                 if state.remaining == 0 { retry.commit_timeout } else { retry.idle_timeout * 2 };
             if state.last_progress.elapsed() > limit {
@@ -158,7 +159,7 @@ impl State {
         Poll::Ready(Some(Ok(chunk)))
     }
 
-    /// Reads a chunk, unless one is left.
+    /// Reads a chunk, unless one has been read already.
     fn poll_prefetch(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.carry_over.is_empty() && self.failure.is_none() {
             match ready!(self.blob.poll_next_unpin(context)) {

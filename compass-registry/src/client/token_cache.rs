@@ -10,8 +10,8 @@ use super::credentials::Secret;
 /// by spaces.
 pub(super) type Scope = String;
 
-/// The maximum number of scopes in one token: it lists each of them, and proxies limit headers to 8
-/// KiB.
+/// The maximum number of scopes in one token. A token lists all its scopes, and proxies limit
+/// headers to 8 KiB.
 const MAX_GROUPED_SCOPES: usize = 20;
 
 /// An `Authorization` header and its expiry.
@@ -65,7 +65,7 @@ impl TokenCache {
     pub(super) fn secrets(&self) -> Vec<Secret> {
         let cells = self.cells();
         let known = cells.values().filter_map(|cell| {
-            // A locked cell is being requested and has no header yet.
+            // The header of a locked cell is being requested or renewed.
             let header = cell.header.try_lock().ok()?;
             Some(header.as_ref()?.value.clone())
         });

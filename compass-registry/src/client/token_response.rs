@@ -11,7 +11,7 @@ use super::token_cache::Header;
 /// The lifetime in seconds if the response states none.
 const DEFAULT_LIFETIME: f64 = 60.0;
 
-/// The minimum lifetime in seconds. A shorter one would cost a token request for each request.
+/// The minimum lifetime in seconds. With a shorter one, each request would need a token request.
 const MIN_LIFETIME: f64 = 10.0;
 
 /// The maximum lifetime in seconds, longer than any run.

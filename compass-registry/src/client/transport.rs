@@ -24,8 +24,9 @@ use crate::{Digest, Error, RangeOptions, Repository, RetryPolicy};
 use redirect::is_repeatable_redirect;
 pub(super) use redirect::too_many_redirects;
 
-/// How many challenges are answered for one request. A token may have been revoked just before, or
-/// not be known to all nodes yet; if a second fresh token is refused, a third will be too.
+/// The maximum number of challenges answered for one request. A token may have just been revoked,
+/// or may not be known to all nodes of the registry yet. If a second new token is refused, more of
+/// them would be refused, too.
 const MAX_CHALLENGES: usize = 2;
 
 /// Accepts the expected statuses of a request.
@@ -130,7 +131,7 @@ impl Transport {
         self.0.base.scheme() == "http"
     }
 
-    /// Describes how requests are authenticated, to a repository or project if one is given.
+    /// Describes the login for requests to a repository or project, or to the registry itself.
     pub(super) fn describe_login(&self, repository: Option<&Repository>) -> String {
         let scope = repository.map(|repository| format!("repository:{repository}:pull"));
         self.0.auth.describe_login(&scope.unwrap_or_default())
@@ -254,8 +255,8 @@ impl Transport {
         Err(self.status_error(request, &refusal))
     }
 
-    /// Lets the first request run alone if there are credentials: its challenge spares all others a
-    /// refusal.
+    /// Lets the first request run alone if there are credentials, so that all others reuse its
+    /// challenge instead of being refused first.
     async fn first_request_guard(&self) -> Option<FirstRequestGuard<'_>> {
         let known = || self.0.first_request_done.load(Ordering::Acquire);
         if known() || !self.0.auth.has_logins() {
@@ -327,7 +328,7 @@ impl Transport {
     }
 }
 
-/// Returns the server of a host: that of Docker Hub has another name.
+/// Returns the server to connect to. Docker Hub's server has another name than its images.
 fn server_of(host: &str) -> &str {
     match host {
         "docker.io" | "index.docker.io" => "registry-1.docker.io",
@@ -342,7 +343,8 @@ struct FirstRequestGuard<'t> {
 }
 
 impl Drop for FirstRequestGuard<'_> {
-    /// Also after a failure, so that others need not wait for an unreachable registry one by one.
+    /// Ends the wait after a failure, too. Otherwise, requests to an unreachable registry would run
+    /// one after the other.
     fn drop(&mut self) {
         self.first_request_done.store(true, Ordering::Release);
     }

@@ -1,7 +1,7 @@
 //! Uploading blobs (distribution specification, § Pushing Blobs).
 //!
-//! One request opens a session, and another one streams the blob. If that breaks, the registry is
-//! asked how much it has, and the rest follows in chunks.
+//! One request opens a session, and another one streams the blob. If the connection breaks, the
+//! client asks the registry for the offset that it has reached, and sends the rest in chunks.
 
 use futures_util::FutureExt as _;
 use futures_util::future::try_join;
@@ -35,7 +35,7 @@ struct Upload<'u> {
     /// The highest offset that the registry reached in any attempt. Only bytes beyond it are
     /// progress.
     high_water_mark: u64,
-    /// The registry accepted the blob but does not show it, so it is sent once more.
+    /// The registry accepted the blob but does not have it, so the blob is sent once more.
     accepted_but_missing: bool,
     sent_again: bool,
     /// The error of a monolithic upload, if a chunked one was tried after it.
@@ -88,7 +88,8 @@ impl<'u> Upload<'u> {
             Ok(()) => self.session.url = None,
             Err(_) => self.cancel().await,
         }
-        // If the chunked upload fails as well, the error of the monolithic one says more.
+        // If the chunked upload fails as well, report the error of the monolithic upload, which is
+        // closer to the cause.
         match (result, self.monolithic_refusal) {
             (Err(Error::Status { .. }), Some(refused)) => Err(refused),
             (result, _) => result,
@@ -130,7 +131,7 @@ impl<'u> Upload<'u> {
                 self.monolithic_refusal = Some(error);
                 continue;
             }
-            // A chunk that is too large does not count against smaller ones.
+            // A chunk that was too large does not count as a failure of smaller chunks.
             let too_large = matches!(error, Error::Status { status: 413, .. });
             if let Some(chunk) = self.chunk.filter(|chunk| too_large && *chunk < smallest) {
                 smallest = chunk;
@@ -169,7 +170,7 @@ impl<'u> Upload<'u> {
         }
     }
 
-    /// Continues where the registry stopped, or starts again if it does not say.
+    /// Continues at the registry's offset, or starts again if the offset is unknown.
     async fn resume(&mut self, from_scratch: bool) -> Result<ResumeOutcome, Error> {
         let reached = match &self.session.url {
             Some(session) if !from_scratch => self.status(session.clone()).await,
@@ -191,7 +192,7 @@ impl<'u> Upload<'u> {
                 ResumeOutcome::Restarted
             });
         }
-        // The upload may have completed, and only the response got lost.
+        // The upload may have completed although its response was lost.
         if has_blob(self.transport, self.repository, &self.descriptor, PUSH).await? {
             return Ok(ResumeOutcome::AlreadyComplete);
         }
@@ -245,7 +246,7 @@ impl<'u> Upload<'u> {
             self.session.url =
                 Some(self.transport.resolve_location(&from, &response).unwrap_or(from));
             let reached = match position(&response) {
-                // `Range: 0-0` stands for one byte and for none.
+                // `Range: 0-0` may mean one byte or none. Exactly one byte was sent.
                 Some(0) if (start, length) == (0, 1) => 1,
                 Some(position) => position,
                 None => start + length,
@@ -266,8 +267,7 @@ impl<'u> Upload<'u> {
         self.confirm(&response).await
     }
 
-    /// Streams the next bytes of the blob, and again from the same offset if the registry
-    /// redirects.
+    /// Streams the next bytes of the blob, and sends them again if the registry redirects.
     async fn stream(&self, mut request: Request, length: u64) -> Result<Response, Error> {
         request.headers.insert(CONTENT_LENGTH, length.into());
         let octets = HeaderValue::from_static("application/octet-stream");
@@ -308,7 +308,7 @@ impl<'u> Upload<'u> {
                 expected: Box::new(own),
                 actual: Box::new(told),
             }),
-            // Other statuses than 201 do not guarantee that.
+            // Statuses other than 201 do not guarantee that the blob is stored.
             Some(_) if response.status() == StatusCode::CREATED => Ok(()),
             _ => {
                 let result = self.wait_until_visible().await;
@@ -318,7 +318,7 @@ impl<'u> Upload<'u> {
         }
     }
 
-    /// Waits until the registry shows the blob. Some do so with a delay.
+    /// Waits until the registry shows the blob, which some registries do with a delay.
     async fn wait_until_visible(&self) -> Result<(), Error> {
         let look = || async {
             if has_blob(self.transport, self.repository, &self.descriptor, PUSH).await? {
@@ -368,8 +368,8 @@ enum ResumeOutcome {
     AlreadyComplete,
 }
 
-/// Parses the offset of `Range: 0-<last>`. `0-0` stands for one byte or none; assuming none costs
-/// one byte.
+/// Parses the offset of `Range: 0-<last>`. `0-0` may mean one byte or none; if none is assumed, at
+/// most one byte is sent again.
 fn position(response: &Response) -> Option<u64> {
     let range = response.headers().get(RANGE)?.to_str().ok()?;
     let range = range.trim().strip_prefix("bytes=").unwrap_or(range.trim());

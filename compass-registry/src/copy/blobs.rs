@@ -63,8 +63,7 @@ impl<'s> BlobCopier<'s> {
         Ok(outcome)
     }
 
-    /// Copies a layer that registries need not have.
-    /// Returns nothing if neither end has it.
+    /// Copies a non-distributable layer. Returns `None` if neither end has it.
     pub(super) async fn copy_if_available(
         &self,
         path: CopyPath<'_>,

@@ -1,4 +1,4 @@
-//! How many blobs are transferred at once.
+//! Limits how many blobs are transferred at once, by their throughput.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-/// The limit at the start.
-/// It does not shrink below this number, unless the maximum is smaller.
+/// The limit at the start. The limit does not shrink below this number, unless the maximum is
+/// smaller.
 const INITIAL_LIMIT: usize = 8;
 
 /// The size in bytes below which blobs form one size class.
-/// Round trips dominate their duration.
+/// Round trips dominate the duration of such transfers.
 const SMALL_BLOB: u64 = 64 << 10;
 
 /// The number of size classes. Sizes in one class differ by about a factor of two.
@@ -20,10 +20,10 @@ const SIZE_CLASSES: usize = 48;
 /// A limit on concurrent transfers that grows while this raises the throughput.
 ///
 /// If a transfer takes about as long as the fastest one of its size, the link and both ends have
-/// capacity left, and the limit grows by one. It thus doubles within the duration of one transfer. If
-/// a transfer takes more than twice as long, it competes with the others for bandwidth or for the
-/// registry, or the registry rejected requests; the limit then shrinks by one. TCP Vegas uses the
-/// same signal.
+/// capacity left, and the limit grows by one. The limit thus doubles within the duration of one
+/// transfer. If a transfer takes more than twice as long, it competes with the others for bandwidth
+/// or for the registry, or the registry rejected requests; the limit then shrinks by one. TCP Vegas
+/// uses the same signal.
 pub(super) struct AdaptiveConcurrency {
     max: usize,
     permits: Semaphore,

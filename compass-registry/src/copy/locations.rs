@@ -1,4 +1,4 @@
-//! Which repositories of the sink have which blobs, as far as one run knows.
+//! Records which repositories of the sink are known to have which blobs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,7 @@ impl Locations {
     /// If no repository has the blob yet, one caller runs `copy_first` and the others wait for it.
     /// After that, callers for different repositories run `copy_next` at the same time, with the
     /// first repository. Callers for the same repository wait for each other, and the later ones
-    /// find the blob present. A failed or cancelled copy leaves its turn to the next caller.
+    /// find the blob present. If a copy fails or is cancelled, the next caller runs its own copy.
     ///
     /// # Errors
     /// The error of the future that this caller runs.

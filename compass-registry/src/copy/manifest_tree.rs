@@ -13,13 +13,13 @@ use crate::{
     Manifest, RawManifest, Repository, TagOrDigest,
 };
 
-/// Manifests of one image that are read at once.
+/// The number of manifests of one image that are read at once.
 const CONCURRENT_READS: usize = 8;
 
-/// Bytes of manifests that all images in flight may take.
+/// The maximum size in bytes of the manifests of all images in flight.
 const MAX_MANIFEST_MEMORY: u64 = 64 << 20;
 
-/// Bytes that one permit of the budget stands for.
+/// The number of bytes that one permit of the budget represents.
 const BYTES_PER_PERMIT: u64 = 64 << 10;
 
 /// Limits the memory for the manifests of all images that are copied at once.
@@ -45,7 +45,7 @@ pub(super) struct ManifestTree {
     /// A manifest that is referenced at several depths is on each of these levels, so that the
     /// levels can be written in reverse order.
     pub(super) levels: Vec<Vec<RawManifest>>,
-    /// The blobs that registries have, without duplicates.
+    /// The blobs that registries must have, without duplicates.
     pub(super) blobs: Vec<Descriptor>,
     /// The layers that registries need not have, without duplicates.
     pub(super) nondistributable: Vec<Descriptor>,
@@ -84,7 +84,7 @@ impl ManifestTree {
     }
 
     /// Adds a level, and returns the manifests of the next one.
-    /// `seen` has the blobs so far.
+    /// `seen` contains the digests of the blobs found so far.
     fn add(
         &mut self,
         level: Vec<RawManifest>,
@@ -152,7 +152,7 @@ async fn read(
     })
 }
 
-/// The permits for this many bytes.
+/// Returns the number of permits for this many bytes.
 fn permits(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(BYTES_PER_PERMIT)).unwrap_or(u32::MAX)
 }

@@ -12,8 +12,8 @@ const IMAGES_PER_JOB: usize = 2;
 /// How to copy images.
 #[derive(Clone)]
 pub struct CopyOptions {
-    /// The platforms to copy of an index.
-    /// One copies a single image, several copy a smaller index. If empty, indexes are copied whole.
+    /// The platforms to copy of an index. With one platform, a single image is copied; with
+    /// several, an index of their images. If empty, indexes are copied whole.
     pub platforms: Vec<Platform>,
     /// The manifests that the source has of an index. `None` means all.
     pub available: Option<HashSet<Digest>>,
@@ -39,7 +39,7 @@ pub enum OnExistingTag {
 }
 
 impl CopyOptions {
-    /// The number of images to copy at once with one [`Copier`](crate::Copier).
+    /// Returns the number of images to copy at once with one [`Copier`](crate::Copier).
     pub fn concurrent_images(&self) -> usize {
         self.jobs.max(1).saturating_mul(IMAGES_PER_JOB)
     }

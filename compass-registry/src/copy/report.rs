@@ -52,7 +52,7 @@ impl CopyReport {
         }
     }
 
-    /// The report if the destination keeps its image under the tag.
+    /// Returns the report if the destination keeps its image under the tag.
     pub(super) fn with_kept(self, kept: Digest) -> Self {
         let not_copied = Some(self.digest);
         Self { digest: kept, replaced_digest: None, not_copied, ..self }

@@ -20,7 +20,7 @@ pub(super) struct Resolved {
     pub(super) replaced_digest: Option<Digest>,
 }
 
-/// The manifest that the destination is to get.
+/// The manifest to write to the destination.
 pub(super) enum Target {
     Manifest(RawManifest),
     /// An image of an index. It is read only if the destination does not have it.
@@ -65,7 +65,7 @@ impl Resolved {
         self.replaced_digest = existing.filter(|_| by_tag && !self.already_present);
     }
 
-    /// The image that the destination keeps under the tag instead of the target.
+    /// Returns the image that the destination keeps under the tag instead of the target.
     ///
     /// # Errors
     /// [`Error::TagExists`] if the tag names another image and `on_existing` is
@@ -113,7 +113,7 @@ impl Target {
         })
     }
 
-    /// The manifest, if it is a single image that was not selected by platform.
+    /// Returns the manifest if it is a single image that was not selected by platform.
     pub(super) fn single_image(&self) -> Option<RawManifest> {
         match self {
             Self::Manifest(manifest) if !manifest.is_index() => Some(manifest.clone()),
@@ -128,8 +128,8 @@ impl Target {
         }
     }
 
-    /// The non-distributable layers of an image that the destination has.
-    /// Only images for Windows have such layers, so that no other manifest of an index is read.
+    /// Returns the non-distributable layers of an image that the destination has. Only images for
+    /// Windows have such layers, so other manifests of an index are not read.
     pub(super) async fn nondistributable_layers(
         &self,
         source: &dyn ImageSource,

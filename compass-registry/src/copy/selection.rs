@@ -62,9 +62,9 @@ fn contains(entries: &[Descriptor], image: &Descriptor) -> bool {
     entries.iter().any(|entry| entry.digest == image.digest)
 }
 
-/// The images that match each platform best, without duplicates.
-/// With several platforms, all versions of an operating system are kept, because the user of the
-/// index chooses between them.
+/// Returns the images that match each platform best, without duplicates.
+/// With several platforms, all versions of an operating system are kept, because the host that
+/// pulls the index chooses between them.
 fn select_by_platform(
     what: &str,
     images: &[Descriptor],
@@ -85,7 +85,7 @@ fn select_by_platform(
     Ok(selected)
 }
 
-/// The index with these images only. All other fields are kept.
+/// Returns the index with these images only. All other fields are kept.
 fn subset(index: &RawManifest, selected: &[Descriptor]) -> Result<RawManifest, Error> {
     let invalid = |reason: String| Error::InvalidContent {
         what: format!("index {}", index.digest()),

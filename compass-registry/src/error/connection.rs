@@ -6,8 +6,8 @@ use std::iter::successors;
 
 use super::Source;
 
-/// A connection that could not be opened, or broke. Only the last cause is shown, as the others
-/// name layers of the HTTP library.
+/// A connection that could not be opened, or broke. Only the last cause is shown, because the
+/// others describe layers of the HTTP library.
 #[derive(Debug)]
 pub(crate) struct ConnectionError {
     /// Whether the connection was open before it broke.
@@ -31,7 +31,7 @@ impl fmt::Display for ConnectionError {
     }
 }
 
-// Without `source`, which would show the causes again.
+// `source` is not implemented, because it would show the causes again.
 impl Error for ConnectionError {}
 
 /// Iterates over an error and its causes, including those that [`ConnectionError`] hides.

@@ -1,4 +1,4 @@
-//! Hints: what a person can do about an error.
+//! Hints at what the user can do about an error.
 
 use std::fmt;
 
@@ -9,7 +9,8 @@ use super::connection::{ConnectionError, error_chain};
 use crate::connect_retry::ConnectRefused;
 use crate::min_speed::TooSlow;
 
-/// What a person can do about an error, as data, so that a program can name its own options.
+/// A hint at what the user can do about an error, as data, so that a program can name its own
+/// options.
 ///
 /// `Display` formats it without options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +60,12 @@ const INSUFFICIENT_STORAGE: u16 = 507;
 const PING: &str = "GET /v2/";
 
 impl Error {
-    /// Returns what a person can do about the error.
+    /// Returns a hint at what the user can do about the error.
     pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::NotFound { .. } => Some(Hint::Text(MISSING)),
             Self::Unauthorized { reason, .. } => {
-                // The text before the status contains names of images and files.
+                // Skip the text before the status, which contains names of images and files.
                 let words = reason.split_once("(403)").map_or("", |(_, words)| words);
                 hint_for_message(words).or(Some(Hint::Text(LOGIN)))
             }

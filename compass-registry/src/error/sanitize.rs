@@ -1,12 +1,12 @@
-//! Sanitizes texts from outside for messages.
+//! Sanitizes untrusted texts for messages.
 
 use std::borrow::Cow;
 
 /// The maximum number of characters shown.
 const MAX_CHARS: usize = 500;
 
-/// Makes a text from outside safe to show: escapes control characters, which terminals interpret,
-/// and truncates it.
+/// Makes an untrusted text safe to show: escapes control characters, which terminals interpret, and
+/// truncates the text.
 pub(super) fn sanitize(text: &str) -> String {
     let mut shown = String::new();
     for (count, character) in text.chars().enumerate() {
@@ -36,7 +36,7 @@ pub(crate) fn find_password(text: &str) -> Option<&str> {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     let (login, place) = rest.rsplit_once('@')?;
     let (_, password) = login.split_once(':')?;
-    // `app:v1@sha256:…` is an image.
+    // `app:v1@sha256:…` is an image with a tag and digest, not a user with a password.
     let is_digest = place.starts_with("sha256:") || place.starts_with("sha512:");
     (!is_digest && !password.is_empty()).then_some(password)
 }

@@ -1,4 +1,4 @@
-//! Which images a platform can run, and which of them it prefers.
+//! Decides which images a platform can run, and which of them it prefers.
 
 use std::cmp::Ordering;
 
@@ -27,7 +27,7 @@ enum Level {
 /// How close the OS version of an image is to that of the platform.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum OsVersion {
-    /// One of the versions is unknown.
+    /// The image has no version, or none is requested.
     Any,
     /// A version that the platform can run. Later ones are better.
     Runs(Vec<u64>),
@@ -94,7 +94,7 @@ impl Cpu {
         )
     }
 
-    /// Returns whether this processor runs an image for another one, and at which level.
+    /// Returns the level at which this processor runs an image, or `None` if it cannot.
     fn runs(&self, image: &Self) -> Option<Level> {
         if self.architecture != image.architecture {
             return None;
@@ -134,8 +134,8 @@ fn features_of(image: &Platform) -> impl Iterator<Item = &str> {
 fn os_version(image: &Platform, wanted: &Platform) -> Option<OsVersion> {
     let given = |version: &'_ Option<String>| version.clone().filter(|version| !version.is_empty());
     let (Some(own), Some(asked)) = (given(&image.os_version), given(&wanted.os_version)) else {
-        // An image without a version runs on all of them. If none is requested, all are equally
-        // good.
+        // An image without a version runs on every version. If no version is requested, all images
+        // are equally good.
         return Some(OsVersion::Any);
     };
     if own == asked {
@@ -153,12 +153,13 @@ fn numbers(version: &str) -> Option<Vec<u64>> {
     version.split('.').map(|number| number.parse().ok()).collect()
 }
 
-/// Builds of Windows Server from which on a host also runs images of the previous release
+/// The builds of the long-term releases of Windows Server whose images later hosts also run
 /// (Microsoft, "Windows container version compatibility"; containerd/platforms).
 const STABLE: [u64; 2] = [20348, 26100];
 
-/// Whether a Windows host runs images of another version. Up to Server 2022, only the same build;
-/// later ones also images of the previous long-term release.
+/// Whether a Windows host runs images of another version. A host up to Server 2022 runs only images
+/// of its own build. A later host also runs images of all builds since the previous long-term
+/// release.
 fn windows_runs(host: &[u64], image: &[u64]) -> bool {
     let ([major, minor, host, ..], [image_major, image_minor, image, ..]) = (host, image) else {
         // A shorter version stands for all versions that start with it.

@@ -5,7 +5,8 @@ fn parse(text: &str) -> Platform {
     text.parse().unwrap()
 }
 
-/// Platforms, images that run on them, and images that do not, after containerd/platforms (`Only`) and regclient (`Compatible`).
+/// Platforms, images that run on them, and images that do not, after the tests of
+/// containerd/platforms (`Only`) and regclient (`Compatible`).
 ///
 /// Two differences are deliberate. Another architecture never matches, although amd64 processors
 /// run 386 and arm64 ones run arm: a release for another architecture is an error. Another

@@ -10,7 +10,7 @@ use crate::Error;
 const MAX_WORD: usize = 64;
 
 impl Platform {
-    /// Reads the platform of an image configuration; `None` if its words contain other characters
+    /// Reads the platform of an image configuration; `None` if its fields contain characters other
     /// than letters, digits, `.`, `_` and `-`.
     pub(crate) fn from_config(config: &[u8]) -> Option<Self> {
         let named: PlatformFields = serde_json::from_slice(config).ok()?;

@@ -98,7 +98,8 @@ fn requested_range(headers: &HeaderMap, size: u64) -> RequestedRange {
     let range = match (position(first), position(last)) {
         (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(size),
         (Some(first), None) if last.trim().is_empty() => first..size,
-        // The end precedes the start. HTTP allows to ignore that; registries answer 416.
+        // The last byte precedes the first. RFC 9110 allows ignoring such a range; registries
+        // answer 416.
         (Some(_), Some(_)) => return RequestedRange::Unsatisfiable,
         (None, Some(count)) if first.trim().is_empty() => size.saturating_sub(count)..size,
         _ => return RequestedRange::Full,
@@ -106,7 +107,7 @@ fn requested_range(headers: &HeaderMap, size: u64) -> RequestedRange {
     if range.is_empty() { RequestedRange::Unsatisfiable } else { RequestedRange::Partial(range) }
 }
 
-/// Parses digits. Numbers that overflow are beyond every blob.
+/// Parses a decimal number. If it overflows, returns the maximum, which is beyond every blob.
 fn position(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

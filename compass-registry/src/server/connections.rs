@@ -18,7 +18,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::ServerOptions;
 use super::activity::{Activity, TrackedStream};
 
-/// The delay before accepting again after the system had no resources for a connection.
+/// The delay before accepting again after the system lacked resources for a connection.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
 /// An upper limit of timeouts that is safe to add to any point in time.
@@ -111,8 +111,8 @@ impl ConnectionSlots {
         loop {
             tokio::select! {
                 biased;
-                // The semaphore is never closed; without a permit, there would only be more
-                // connections.
+                // The semaphore is never closed. If it were, connections would be accepted without
+                // a limit.
                 permit = &mut acquiring => return permit.ok(),
                 () = tokio::time::sleep(EVICTION_INTERVAL) => self.evict_most_idle(),
             }
@@ -140,7 +140,7 @@ impl ConnectionSlots {
         SlotGuard { number, open: Arc::clone(&self.open) }
     }
 
-    /// Stores how to abort a connection, unless it has ended already.
+    /// Stores the handle that aborts a connection, unless the connection has ended.
     fn set_handle(&self, number: u64, handle: AbortHandle) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = open.connections.get_mut(&number) {
@@ -167,7 +167,7 @@ async fn accept(
             Ok((socket, _)) => return (permit, socket),
             Err(error) if is_peer_error(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "no connection can be open");
+                tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }

@@ -48,10 +48,10 @@ impl ApiError {
 }
 
 impl From<Error> for ApiError {
-    /// Converts a failure of the storage. The message contains no paths, which belong into the
+    /// Converts a failure of the storage. The message contains no paths, which belong in the
     /// server's log only.
     fn from(error: Error) -> Self {
-        // Deleted since the request began.
+        // The blob was deleted after the request began.
         if matches!(error, Error::NotFound { .. }) {
             return Self::blob_unknown();
         }

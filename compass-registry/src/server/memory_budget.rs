@@ -48,7 +48,7 @@ impl MemoryBudget {
         GrowingShare { budget: self.clone(), share: None }
     }
 
-    /// Waits for a share. A share that exceeds the budget gets all of it.
+    /// Waits for a share. A share that would exceed the budget gets the whole budget.
     ///
     /// # Errors
     /// 503 if no memory becomes free within 30 seconds.
@@ -113,7 +113,7 @@ mod tests {
     async fn acquire_waits_for_shares_given_back() {
         let budget = MemoryBudget::new(10 * UNIT);
         let first = budget.acquire(8 * UNIT).await.unwrap();
-        assert!(budget.acquire(4 * UNIT).await.is_err(), "more than there is");
+        assert!(budget.acquire(4 * UNIT).await.is_err(), "more than is free");
         let first = first.shrink(5 * UNIT);
         let second = budget.acquire(4 * UNIT).await.unwrap();
         let sent = first.hold(Bytes::from_static(b"{}"));

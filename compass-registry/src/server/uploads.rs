@@ -33,7 +33,8 @@ struct OpenUpload {
 }
 
 impl OpenUpload {
-    /// Whether a request holds the session. A single request may take longer than the idle timeout.
+    /// Whether a request holds the session. A session in use is not idle, even if its request takes
+    /// longer than the timeout.
     fn in_use(&self) -> bool {
         Arc::strong_count(&self.session) > 1
     }
@@ -154,7 +155,7 @@ impl Uploads {
         if open.len() >= MAX_OPEN {
             let idle = open.iter().filter(|(_, upload)| !upload.in_use());
             let longest = idle.min_by_key(|(_, upload)| upload.used).map(|(id, _)| id.clone());
-            // If all of them are in use, the limit is exceeded by one.
+            // If all uploads are in use, none is removed, and the limit is exceeded.
             longest.and_then(|id| open.remove(&id));
         }
         open.insert(id.clone(), OpenUpload { session, used: Instant::now() });
@@ -209,7 +210,7 @@ impl Session {
         self.state.try_lock().is_ok_and(|state| state.upload.is_none())
     }
 
-    /// Takes the upload over from an older request, whose client has given it up.
+    /// Takes over the upload from an older request, whose client has abandoned it.
     async fn preempt(&self) -> UploadGuard<'_> {
         let mut number = 0;
         self.turn.send_modify(|turn| {

@@ -39,7 +39,7 @@ pub(crate) struct BlobFiles {
 pub(crate) enum CachePolicy {
     /// Keep: the blob is read back soon.
     Keep,
-    /// Not read back soon: bypass the page cache.
+    /// Bypass: the blob is not read back soon.
     #[cfg(feature = "layout")]
     Bypass,
 }
@@ -48,7 +48,7 @@ pub(crate) enum CachePolicy {
 const WRITE: usize = 512 << 10;
 
 /// A file that is written sequentially: one write is in flight while the next buffer fills.
-/// Cancelling a write loses nothing.
+/// Cancelling an append loses no bytes.
 struct FileUpload {
     file: Arc<DirectFile>,
     /// Bytes that are not in the buffer yet.

@@ -19,7 +19,7 @@ const MARKER_FILE: &str = ".compass-registry";
 /// The lock file of the process that serves the directory.
 const LOCK: &str = ".lock";
 
-/// The content of the marker file, for people.
+/// The content of the marker file, which explains the directory to users.
 const MARKER_TEXT: &str =
     "The registry of `compass serve`; blobs that no repository has are removed.\n";
 
@@ -42,7 +42,7 @@ pub struct DiskStorage {
     root: PathBuf,
     blobs: BlobFiles,
     marked: Arc<OnceCell<()>>,
-    /// Held for as long as a clone lives.
+    /// The lock on the directory, held until the last clone is dropped.
     lock: Option<Arc<std::fs::File>>,
 }
 
@@ -106,8 +106,8 @@ impl DiskStorage {
             if name == MARKER_FILE {
                 return Ok(());
             }
-            // Disks contain `lost+found`, and an interrupted first start leaves a lock and a
-            // partial marker.
+            // The root of a disk contains `lost+found`, and an interrupted first start leaves a
+            // lock and an incomplete marker file.
             let is_ours =
                 name == LOCK || name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes());
             others |= name != "lost+found" && !is_ours;

@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use super::{Storage, Upload};
 use crate::{Algorithm, ByteStream, Digest, Error, RawManifest, Repository, Tag, TagOrDigest};
 
-/// Stores everything in memory, for tests and small amounts.
+/// Stores everything in memory, for tests and small amounts of data.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStorage(Arc<Mutex<Content>>);
 

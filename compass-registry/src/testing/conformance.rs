@@ -13,7 +13,7 @@ use crate::{
     VerifiedBlob, media_type,
 };
 
-/// A tested place, and the contract violations found.
+/// The tested source and sink, and the contract violations found.
 struct Conformance<'t> {
     source: &'t dyn ImageSource,
     sink: &'t dyn ImageSink,
@@ -21,11 +21,11 @@ struct Conformance<'t> {
     violations: Vec<String>,
 }
 
-/// Tests whether a place meets the contracts of [`ImageSource`] and [`ImageSink`], and returns the
-/// violations.
+/// Tests whether a source and a sink meet the contracts of [`ImageSource`] and [`ImageSink`], and
+/// returns the violations.
 ///
-/// `source` and `sink` are two views of the same place. Images are written to repositories that
-/// start with `compass-conformance/`.
+/// `source` and `sink` must access the same storage or registry. Images are written to repositories
+/// that start with `compass-conformance/`.
 ///
 /// ```
 /// use compass_registry::storage::MemoryStorage;

@@ -2,7 +2,8 @@
 
 use super::rng::Rng;
 
-/// A fault of one request. Byte counts include its body, followed by that of the response.
+/// A fault of one request. Byte counts include the body of the request, followed by that of the
+/// response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The connection is closed after this many bytes, or before the response at the latest.

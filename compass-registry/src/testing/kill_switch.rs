@@ -28,7 +28,7 @@ const CLOSED: u8 = 1;
 const RESET: u8 = 2;
 
 impl KillSwitch {
-    /// Closes the connection; with `reset`, so that the peer gets an error.
+    /// Closes the connection, or resets it with `reset`, so that the peer gets an error.
     pub(super) fn kill(&self, reset: bool) {
         self.0.broken.store(if reset { RESET } else { CLOSED }, Ordering::SeqCst);
         self.0.reader.wake();

@@ -282,7 +282,7 @@ impl Limit {
         self.left.load(Ordering::SeqCst) == 0
     }
 
-    /// Breaks the connection, and never responds.
+    /// Breaks the connection, unless it is to stall, and never responds.
     async fn end(&self) -> Response {
         match self.then {
             Fault::Stall(_) => {}
@@ -291,7 +291,8 @@ impl Limit {
         std::future::pending().await
     }
 
-    /// Limits the body. A response ends at the limit or at its end, whichever comes first.
+    /// Limits a body. The fault occurs at the limit or, in a response, at its end if that comes
+    /// first.
     fn limit_body(self, body: Body, is_answer: bool) -> Body {
         let bytes: ByteStream = body
             .into_data_stream()

@@ -44,7 +44,7 @@ pub(crate) fn layer() -> Descriptor {
     blob(b"layer")
 }
 
-/// Pushes that blob.
+/// Pushes the blob of [`layer`].
 pub(crate) async fn push_layer(client: &Client) -> Result<(), Error> {
     push_blob(client, b"layer").await
 }

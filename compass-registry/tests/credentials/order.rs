@@ -94,8 +94,8 @@ fn docker_auth_config_precedes_files() {
         (Some("foo:bar"), "DOCKER_AUTH_CONFIG")
     );
     assert_eq!(login(&found.find("docker.io").unwrap(), "x").as_deref(), Some("docker:io"));
-    // Docker rejects `username` and `password` in it, and ignores an invalid value; here, that is
-    // an error.
+    // Docker rejects `username` and `password` in `DOCKER_AUTH_CONFIG`; here, they are accepted.
+    // Docker ignores an invalid value; here, it is an error.
     let plain = r#"{"auths": {"reg.a": {"username": "user", "password": "pass"}}}"#;
     let logins = variables(&[("DOCKER_AUTH_CONFIG", plain)]).find("reg.a").unwrap();
     assert_eq!(login(&logins, "x").as_deref(), Some("user:pass"));

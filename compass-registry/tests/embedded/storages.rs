@@ -86,7 +86,7 @@ async fn leftovers_are_removed_by_next_server() {
     let name: Repository = "a/one".parse().unwrap();
     let mut abandoned = storage.begin_upload(&name).await.unwrap();
     abandoned.append("half".into()).await.unwrap();
-    // A killed process does not clean up.
+    // A killed process does not remove its uploads.
     std::mem::forget(abandoned);
     let mut used = storage.begin_upload(&name).await.unwrap();
     used.append("used".into()).await.unwrap();

@@ -51,7 +51,7 @@ async fn hidden_image_is_requested_with_login() {
             let copied = copy(source.client_with(robot()), &destination).await;
             copied.unwrap_or_else(|error| panic!("{status} {scheme}: {error:?}"));
             assert_eq!(source.count("GET", "/v2/") - source.count("GET", "/v2/team"), 1);
-            // Without a login, nothing is found, and the error mentions that.
+            // Without a login, the image is not found, and the error says that no login was used.
             let error = source.client().manifest(&name(), &by_tag()).await.unwrap_err();
             assert!(error.to_string().contains("without a login"), "{error}");
         }

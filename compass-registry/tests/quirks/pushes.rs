@@ -254,7 +254,7 @@ async fn push_to_missing_project_is_not_retried() {
     assert!(destination.count("POST", "/uploads/") <= image.blobs.len());
 }
 
-/// Returns a counter, twice.
+/// Returns two handles of one counter.
 fn counter() -> (Arc<AtomicUsize>, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     (Arc::clone(&count), count)

@@ -17,7 +17,7 @@ use compass_registry::{
     Copier, CopyOptions, CopyReport, Error, ImageSource, Repository, RetryPolicy, Tag, TagOrDigest,
 };
 
-/// A request as the proxy sees it.
+/// A request as the proxy received it.
 #[derive(Clone)]
 pub(crate) struct Asked {
     pub(crate) method: String,
@@ -48,14 +48,14 @@ pub(crate) struct Quirky {
 }
 
 impl Quirky {
-    /// Starts one that handles some requests itself.
+    /// Starts a registry whose proxy handles some requests itself.
     pub(crate) async fn new(
         answer: impl Fn(&Asked) -> Option<Response> + Clone + Send + Sync + 'static,
     ) -> Self {
         Self::changing(answer, |_, response| response).await
     }
 
-    /// Starts one that alters responses.
+    /// Starts a registry whose proxy alters responses.
     pub(crate) async fn changed(
         change: impl Fn(&Asked, Response) -> Response + Clone + Send + Sync + 'static,
     ) -> Self {
@@ -141,7 +141,7 @@ async fn forward(http: &reqwest::Client, behind: &str, asked: &Asked) -> Respons
     (status, headers, body).into_response()
 }
 
-/// Retries without delays, and without retries of refused connections.
+/// Returns options that retry without delays, and do not retry refused connections.
 pub(crate) fn options() -> ClientOptions {
     let retry = RetryPolicy {
         initial_backoff: Duration::from_millis(1),

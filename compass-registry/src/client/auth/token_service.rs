@@ -22,7 +22,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 /// A request for a token.
 struct TokenRequest {
     url: Url,
-    /// The form of an OAuth 2 request. Otherwise, all parameters are in the URL.
+    /// The form of an OAuth 2 request; `None` if all parameters are in the URL.
     form: Option<String>,
     authorization: Option<Secret>,
 }
@@ -148,8 +148,8 @@ impl TokenRequest {
         format!("the token service {}", describe_url(&self.url))
     }
 
-    /// Follows a redirect as Go's HTTP client does: credentials are sent within the same origin
-    /// only.
+    /// Returns the next request of a redirect. As in Go's HTTP client, credentials are sent within
+    /// the same origin only.
     fn redirected(&self, answer: &Answer, registry: &Url) -> Option<Self> {
         let location = answer.headers.get(LOCATION).filter(|_| answer.status.is_redirection())?;
         let url = self.url.join(location.to_str().ok()?).ok()?;

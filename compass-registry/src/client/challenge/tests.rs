@@ -10,7 +10,7 @@ fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Challenge 
 const AUTH: &str = "https://auth.example.io/token";
 const HELLO: &str = "repository:library/hello-world:pull,push";
 
-/// Checks headers of other clients' own tests.
+/// Checks that headers are parsed to the expected challenges.
 fn require(table: impl IntoIterator<Item = (&'static str, Vec<Challenge>)>) {
     for (header, expected) in table {
         assert_eq!(parse(header), expected, "{header}");
@@ -70,7 +70,7 @@ fn challenge_is_read_as_oras_does() {
                 Some("repository:library/alpine:pull,push repository:ubuntu:pull"),
             )],
         ),
-        // Without a realm there is no one to ask, so that these are no challenges here.
+        // A challenge without a realm names no token service, so it is ignored here.
         ("Bearer", vec![]),
         ("Bearer  ", vec![]),
         (r#"Bearer foo="foo\"bar",hello="\"hello world\"""#, vec![]),
@@ -78,7 +78,7 @@ fn challenge_is_read_as_oras_does() {
             r#"Bearer realm = "https://auth.example.io/token"   ,service=registry.example.io, scope  ="repository:library/hello-world:pull,push"  "#,
             vec![bearer(AUTH, Some("registry.example.io"), Some(HELLO))],
         ),
-        // A name without `=` could begin the next challenge; it is of no use either way.
+        // A name without `=` may be the scheme of another challenge, and is parsed as one.
         (
             r#"Bearer realm="https://auth.example.io/token",service"#,
             vec![bearer(AUTH, None, None), Challenge::Other("service".to_owned())],
@@ -119,7 +119,8 @@ fn challenge_is_read_as_regclient_does() {
         ("Basic realm=unquoted", vec![Challenge::Basic]),
         ("Basic realm=/", vec![Challenge::Basic]),
         (r#"Basic realm="Dev", charset="UTF-8""#, vec![Challenge::Basic]),
-        // regclient reads a quoted scheme as well. RFC 9110 knows none, nor any registry.
+        // regclient also accepts a quoted scheme, which RFC 9110 does not allow and no registry is
+        // known to send.
         (r#""Basic" "realm"=/"#, vec![Challenge::Other("/".to_owned())]),
         (
             r#"Bearer realm="https://auth.docker.io/token", service="registry.docker.io", scope="repository:docker/docker:pull", Basic realm="GitHub Package Registry""#,
@@ -132,7 +133,7 @@ fn challenge_is_read_as_regclient_does() {
                 Challenge::Basic,
             ],
         ),
-        // regclient refuses these three. What can be read of them is enough for a login.
+        // regclient rejects these three headers. Their valid part is enough to log in.
         (r#"Basic realm="Dev" charset="UTF-8""#, vec![Challenge::Basic]),
         (r#"Basic realm="GitHub Package Registry"#, vec![Challenge::Basic]),
         (r#"Basic realm="GitHub Package Registry\\"#, vec![Challenge::Basic]),
@@ -150,7 +151,7 @@ fn challenges_of_one_header_are_told_apart() {
     );
     let ntlm = Challenge::Other("NTLM".to_owned());
     assert_eq!(parse(&format!("NTLM, Bearer {text}")), [ntlm, first]);
-    // Blanks instead of commas.
+    // Spaces instead of commas.
     let spaced = r#"Bearer realm="https://a.b/t" service="reg" scope="x""#;
     assert_eq!(parse(spaced), [bearer("https://a.b/t", Some("reg"), Some("x"))]);
     assert_eq!(parse(r#"Bearer realm="",service="reg""#), []);

@@ -20,7 +20,7 @@ const MAX_OUTPUT: u64 = 1 << 20;
 /// The maximum number of characters of a helper's message that are shown.
 const MAX_CHARS: usize = 300;
 
-/// The message of helpers that have no login (docker-credential-helpers).
+/// The message of a helper that has no login for the host (docker-credential-helpers).
 const NOT_FOUND: &str = "credentials not found";
 
 #[derive(Deserialize)]

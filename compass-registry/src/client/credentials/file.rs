@@ -62,10 +62,10 @@ pub(super) enum Helper<'f> {
     Default(&'f str),
 }
 
-/// What a key of `auths` names.
+/// The host, project or repository that a key of `auths` names.
 #[derive(Debug, PartialEq, Eq)]
 enum Key<'k> {
-    /// A host. The rank is greater the less the spelling is like the host itself.
+    /// A host. The plain host has rank 0; URLs of it have higher ranks.
     Host { host: &'k str, rank: u8 },
     /// A project or repository of a host.
     Path { host: &'k str, path: &'k str },
@@ -122,7 +122,8 @@ impl File {
         }
     }
 
-    /// Returns the credentials of a host. An exact key precedes its spellings as a URL.
+    /// Returns the credentials of a host. A key that equals the host takes precedence over URLs of
+    /// the host.
     pub(super) fn host_credentials(
         &self,
         name: &str,
@@ -176,7 +177,7 @@ fn lowest_rank<'e, V>(
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, value)| value)
 }
 
-/// Ranks how well a key matches a host; `None` if it names something else.
+/// Returns the rank of a key, or `None` if the key does not name the host.
 fn rank_for(key: &str, host: &str, format: Format) -> Option<u8> {
     match Key::parse(key, format) {
         Key::Host { host: own, rank } if own == host => Some(rank),
@@ -246,7 +247,7 @@ fn decode(auth: &str) -> Option<Credentials> {
     let joined: String = auth.split_ascii_whitespace().collect();
     let decoded = String::from_utf8(BASE64.decode(joined).ok()?).ok()?;
     let (username, password) = decoded.split_once(':')?;
-    // Old versions of Docker pad it with zeros.
+    // Old versions of Docker pad the password with NUL bytes.
     let password = Secret(password.trim_matches('\0').to_owned());
     Some(Credentials::Password { username: username.to_owned(), password })
 }

@@ -1,4 +1,4 @@
-//! Which credential files are read for a registry, and in which order.
+//! Finds the credential files to read for a registry, and their order.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,8 @@ impl CredentialFiles {
         Self::from_variables(|name| std::env::var_os(name), rustix::process::getuid().as_raw())
     }
 
-    /// As [`CredentialFiles::from_environment`], with the given variables and user ID.
+    /// Does the same as [`CredentialFiles::from_environment`], with the given variables and user
+    /// ID.
     pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>, user: u32) -> Self {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let directory = |name: &str| variable(name).map(PathBuf::from);
@@ -88,7 +89,7 @@ impl CredentialFiles {
                 }
             }
             if let Some(login) = host_login(&file, &name, format, host)? {
-                // It applies to every repository, so later files cannot match.
+                // This login applies to every repository, so later files are not needed.
                 logins.push(login);
                 break;
             }

@@ -74,7 +74,7 @@ impl Transport {
 
 /// Returns the most secure challenge that this client supports.
 fn best_challenge(refusal: &ErrorResponse) -> Option<Challenge> {
-    // A stolen token is worth less than a password.
+    // Prefer tokens: a stolen token does less damage than a stolen password.
     let worth = |one: &Challenge| match one {
         Challenge::Bearer { .. } => 2,
         Challenge::Basic => 1,

@@ -9,7 +9,8 @@ use crate::client::credentials::Secret;
 use crate::client::error::{ErrorResponse, MAX_REDIRECTS, describe_url};
 use crate::client::http::Traffic;
 
-/// Whether a redirect repeats the request with its method and body (RFC 9110, § 15.4.8, 9).
+/// Whether a redirect repeats the request with its method and body (RFC 9110, § 15.4.8 and §
+/// 15.4.9).
 pub(in crate::client) fn is_repeatable_redirect(status: StatusCode) -> bool {
     matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
 }
@@ -43,7 +44,7 @@ impl Transport {
         Err(too_many_redirects(request))
     }
 
-    /// Returns where to repeat a request that writes, if that is the same origin.
+    /// Returns the URL at which to repeat a write, or `None` if its origin differs.
     pub(in crate::client) fn replay_location(
         &self,
         from: &Url,
@@ -96,7 +97,7 @@ impl Transport {
         Ok(response)
     }
 
-    /// Returns the header, if the URL belongs to the registry's own origin.
+    /// Returns the `Authorization` header if the URL belongs to the registry's own origin.
     pub(super) fn authorization(&self, url: &Url, value: Option<&Secret>) -> Option<HeaderValue> {
         let value = value.filter(|_| self.is_registry_origin(url))?;
         let mut header = HeaderValue::from_str(value.reveal()).ok()?;
@@ -143,7 +144,7 @@ impl Transport {
         {
             return Ok(url);
         }
-        // The rest of the URL may be signed.
+        // The message omits the path and query, which may contain a signature.
         let (own, scheme, host) = (base.scheme(), url.scheme(), url.host_str().unwrap_or_default());
         bad(format!("refusing to follow a redirect from {own} to {scheme}://{host}"))
     }

@@ -38,7 +38,7 @@ impl Transport {
         }
     }
 
-    /// Creates an [`Error::Status`], whatever the status is.
+    /// Creates an [`Error::Status`] for any status.
     pub(super) fn unexpected_status(&self, request: &Request, refusal: &ErrorResponse) -> Error {
         let mut message = self.0.auth.redact(refusal.words.clone());
         if refusal.status.is_redirection() {
@@ -58,13 +58,13 @@ impl Transport {
         }
     }
 
-    /// Whether another login may get another response. Registries answer 404 for private
+    /// Whether the response may be different with another login. Registries answer 404 for private
     /// repositories, and some answer 400 instead of 403.
     fn depends_on_login(&self, request: &Request, refusal: &ErrorResponse) -> bool {
         let says = |code: &str| refusal.words.contains(code);
         let is_anonymous = self.0.auth.login_for(&request.scope).is_none();
         match refusal.status {
-            // A login that gets the code of a missing manifest can see the repository.
+            // A registry sends these codes only to a login that can see the repository.
             StatusCode::NOT_FOUND if request.scope.starts_with("repository:") => {
                 is_anonymous || !["MANIFEST_UNKNOWN", "BLOB_UNKNOWN"].into_iter().any(says)
             }
@@ -73,7 +73,7 @@ impl Transport {
         }
     }
 
-    /// Checks that a registry answered the request for its root, and not a web page.
+    /// Checks that the response to `GET /v2/` is from a registry, not a web page.
     pub(super) async fn check_is_registry(&self, response: Response) -> Result<(), Error> {
         if response.headers().contains_key(VERSION) {
             return Ok(());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::super::blob_files::TEMP_PREFIX;
 use crate::Error;
 
-/// Removes them in `root` itself, and recursively in `repositories`.
+/// Removes unfinished files in `root` itself, and recursively in `repositories`.
 pub(super) async fn remove(root: &Path, repositories: &Path) -> Result<(), Error> {
     let (directory, repositories) = (root.to_owned(), repositories.to_owned());
     let removing = tokio::task::spawn_blocking(move || {
