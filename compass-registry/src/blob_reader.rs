@@ -19,7 +19,7 @@ use crate::retry::{RetryCounter, RetryPolicy};
 use crate::verify::no_progress;
 use crate::{ByteStream, Descriptor, Error, ImageSource, MAX_EMPTY_CHUNKS, Repository};
 
-/// Bytes after which earlier failures of a connection no longer count.
+/// The number of received bytes after which earlier failures no longer count.
 const RESET_RETRIES_AFTER: u64 = 64 << 10;
 
 /// Streams a range of a blob in order, over a single connection or over several.

@@ -6,7 +6,8 @@
 //!   they broke, in both directions.
 //! - Large blobs are read in several ranges at once and yielded in order.
 //! - Tokens are cached per repository and action until shortly before they expire.
-//! - The request rate follows what the registry asks for (429, `Retry-After`, `ratelimit-*`).
+//! - The client sends fewer requests or pauses if the registry asks for it (429, `Retry-After`,
+//!   `ratelimit-*`).
 
 mod auth;
 mod catalog;
@@ -66,7 +67,7 @@ pub struct ClientOptions {
     pub logins: Vec<Login>,
     /// Limits of retries and timeouts.
     pub retry: RetryPolicy,
-    /// How large blobs are read in ranges.
+    /// How to read large blobs in ranges.
     pub range_options: RangeOptions,
     /// The maximum number of requests that wait for a response; lowered while the registry
     /// throttles.

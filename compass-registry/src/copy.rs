@@ -68,8 +68,8 @@ impl<'s> Copier<'s> {
     }
 
     /// Creates a copier for indexes of which the source has only some manifests
-    /// ([`CopyOptions::available`]). It shares the limit on transfers and the known blobs with this
-    /// one.
+    /// ([`CopyOptions::available`]). The new copier shares the limit on transfers and the known
+    /// blobs with this one.
     #[must_use]
     pub fn with_available(&self, available: HashSet<Digest>) -> Self {
         let options = CopyOptions { available: Some(available), ..self.options.clone() };
@@ -138,8 +138,8 @@ impl<'s> Copier<'s> {
     }
 
     /// Predicts what [`Copier::copy`] would do.
-    /// Nothing is written. A blob that is planned for one image counts as copied when the next
-    /// image is planned.
+    /// Writes nothing. A blob that is planned for one image counts as copied when the next image is
+    /// planned.
     ///
     /// # Errors
     /// As [`Copier::copy`].
@@ -241,7 +241,7 @@ impl<'s> Copier<'s> {
     }
 
     /// Writes the manifests of an image.
-    /// Each one is written after those that it refers to, and the root with the tag last.
+    /// Each manifest is written after those that it refers to, and the root with the tag last.
     async fn put_manifests(
         &self,
         tree: &ManifestTree,
@@ -257,8 +257,8 @@ impl<'s> Copier<'s> {
 }
 
 /// Runs futures, at most `limit` at once.
-/// Returns their results in order. They are boxed because the compiler cannot prove that unboxed
-/// futures from an iterator are `Send`.
+/// Returns their results in order. The futures are boxed because the compiler cannot prove that
+/// unboxed futures from an iterator are `Send`.
 async fn buffered<T>(
     limit: usize,
     futures: Vec<BoxFuture<'_, Result<T, Error>>>,

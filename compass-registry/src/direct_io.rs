@@ -116,7 +116,7 @@ impl AlignedBuffer {
         self.memory.len() >= self.end
     }
 
-    /// Appends as many bytes as fit, and returns the rest.
+    /// Appends as many bytes as fit, and returns the remaining ones.
     #[must_use]
     pub fn fill<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let capacity = self.end.saturating_sub(self.memory.len());

@@ -28,8 +28,8 @@ pub struct RetryPolicy {
     /// The minimum average speed of a transfer in bytes per second, in each [`Self::speed_window`];
     /// 0 disables the check.
     pub min_speed: u64,
-    /// The time over which the speed is measured. It also limits consecutive pauses that a registry
-    /// asks for.
+    /// The time over which the speed is measured. This is also the limit on the sum of consecutive
+    /// pauses that a registry asks for.
     pub speed_window: Duration,
 }
 

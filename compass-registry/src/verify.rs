@@ -14,8 +14,8 @@ use crate::{ByteStream, Descriptor, Error, Hasher, MAX_EMPTY_CHUNKS};
 /// A stream of one blob that verifies its size and digest.
 ///
 /// The last bytes are yielded only if the size and digest of the whole blob are correct; otherwise,
-/// the stream ends with an error. A consumer that makes nothing visible before the end of the
-/// stream never shows wrong bytes.
+/// the stream ends with an error. A consumer that makes the content visible only after the end of
+/// the stream never shows wrong bytes.
 pub struct VerifiedBlob {
     what: String,
     descriptor: Descriptor,
@@ -91,7 +91,8 @@ impl VerifiedBlob {
         let (from, reached) = (kept as u64 * CHECKPOINT_EVERY, self.received);
         self.received = from;
         let again = |end| (seekable.open)(from..end);
-        // The stream may have requested the next bytes already, so keep it unless it has ended.
+        // The stream may have requested the next bytes already, so keep the stream unless it has
+        // ended.
         self.bytes = if self.ended {
             again(self.descriptor.size)
         } else {

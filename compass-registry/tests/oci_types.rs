@@ -1,5 +1,5 @@
-//! Manifests written by the types of `oci-spec` are parsed identically. OS versions are left out,
-//! as oci-spec 0.10 writes `os_version` instead of `os.version`.
+//! Manifests written by the types of `oci-spec` are parsed identically. OS versions are omitted,
+//! because oci-spec 0.10 writes `os_version` instead of `os.version`.
 #![allow(clippy::unwrap_used)]
 
 use compass_registry::{Descriptor, Digest, Manifest, RawManifest, media_type};

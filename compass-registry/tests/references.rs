@@ -18,7 +18,8 @@ fn parts(text: &str) -> Option<(String, String, Option<String>, Option<String>)>
     ))
 }
 
-/// `TestReferenceParse` of distribution/reference: accepted by both, with the same result.
+/// `TestReferenceParse` of distribution/reference: references that both accept, with the same
+/// result.
 #[test]
 fn reference_parts_match_distribution() {
     let digest = format!("sha256:{F}");
@@ -119,7 +120,7 @@ fn reference_parts_match_distribution() {
     }
 }
 
-/// `TestReferenceParse` and `TestWithNameFailure`: rejected by both.
+/// `TestReferenceParse` and `TestWithNameFailure`: references that both reject.
 #[test]
 fn reference_rejected_by_distribution_is_rejected() {
     let digest = format!("sha256:{F}");

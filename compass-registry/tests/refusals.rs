@@ -22,7 +22,7 @@ use compass_registry::{
 use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// A time limit for transfers that would hang.
+/// A time limit for transfers, which hang if a test fails.
 const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 /// Returns a policy that retries without delays.
@@ -86,7 +86,7 @@ async fn failing_registry_attempts_are_limited() {
         assert!(copied.unwrap_err().is_transient());
         let failing = if at_source { &source } else { &sink };
         let blobs = image.blobs.len();
-        // Each started upload is also cancelled, with one request.
+        // The client also cancels each started upload, with one request.
         let most = well + blobs * (2 * tries + 1);
         assert!(failing.requests() <= most, "{} requests, {most} at most", failing.requests());
     }

@@ -1,5 +1,5 @@
-//! Tokens for several repositories: as few as the token service supports, without affecting what
-//! can be read.
+//! Tokens for several repositories: the client requests as few as the token service supports, and
+//! still reads all permitted repositories.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod answering;

@@ -175,7 +175,7 @@ async fn check_writes(transport: &Transport, scratch: &Repository, checks: &mut 
     check_image(transport, scratch, &whole, checks).await;
     let digest = |bytes: &[u8]| descriptor_of(bytes).digest;
     for blob in [&whole, &chunked] {
-        // Best effort: the registry's garbage collection removes the rest.
+        // Ignore errors: the garbage collection of the registry removes the blobs.
         let _ = delete::delete(transport, scratch, &format!("blobs/{}", digest(blob))).await;
     }
 }
@@ -218,7 +218,7 @@ async fn check_mount(
         let below: Repository = format!("{scratch}/mounted").parse()?;
         let done = mount::mount_blob(transport, scratch, &below, &descriptor_of(blob)).await?;
         if done {
-            // Best effort, as above.
+            // Ignore errors, as above.
             let digest = descriptor_of(blob).digest;
             let _ = delete::delete(transport, &below, &format!("blobs/{digest}")).await;
         }

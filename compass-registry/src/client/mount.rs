@@ -10,8 +10,8 @@ use crate::{Descriptor, Error, Repository};
 
 /// Mounts a blob from another repository, and returns whether that succeeded.
 ///
-/// A registry that does not mount opens an upload session instead, which is kept for
-/// [`put_blob`](super::upload::put_blob).
+/// A registry that does not mount the blob opens an upload session instead, which
+/// [`put_blob`](super::upload::put_blob) uses later.
 pub(super) async fn mount_blob(
     transport: &Transport,
     from: &Repository,

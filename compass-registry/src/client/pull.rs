@@ -82,7 +82,7 @@ async fn fetch_once(
         let cut = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         return Err(transport.unreachable(request, &at, ConnectionError::new(true, cut)));
     }
-    // The caller verifies a requested digest in any case.
+    // If a digest is requested, the caller verifies it.
     if let (Some(promised), TagOrDigest::Tag(_)) = (promised, reference) {
         let sent = promised.algorithm().digest(&bytes);
         if sent != promised {
@@ -236,7 +236,7 @@ fn invalid_blob(
 /// Rejects a body with a `Content-Encoding`, whose bytes are not those of the blob.
 ///
 /// Some storages set the header for blobs that are gzip files themselves, so a body of the right
-/// length is accepted; its digest is verified anyway.
+/// length is accepted. Its digest is verified later.
 fn check_content_encoding(
     response: &Response,
     descriptor: &Descriptor,

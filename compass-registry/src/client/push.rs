@@ -13,8 +13,8 @@ pub(super) const PUSH: &str = "pull,push";
 
 /// Checks whether a registry has a blob.
 ///
-/// A response with another length or digest counts as "no", since pushing the blob again does no
-/// harm.
+/// Returns `false` for a response with another length or digest, because pushing the blob again
+/// does no harm.
 pub(super) async fn has_blob(
     transport: &Transport,
     repository: &Repository,

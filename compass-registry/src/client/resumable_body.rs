@@ -24,7 +24,7 @@ struct State {
     carry_over: Bytes,
     /// The number of the body that may read. Older bodies fail.
     generation: u32,
-    /// Bytes left in the current body.
+    /// The number of bytes left in the current body.
     remaining: u64,
     failure: Option<Error>,
     last_progress: Instant,

@@ -328,7 +328,7 @@ impl Transport {
     }
 }
 
-/// Returns the server to connect to. Docker Hub's server has another name than its images.
+/// Returns the server to connect to. For Docker Hub, it differs from the host in image names.
 fn server_of(host: &str) -> &str {
     match host {
         "docker.io" | "index.docker.io" => "registry-1.docker.io",

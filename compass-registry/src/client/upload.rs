@@ -16,8 +16,8 @@ use super::transport::{Request, Transport, is_success, too_many_redirects};
 use super::upload_session::{Session, cancel};
 use crate::{Descriptor, Error, Repository, VerifiedBlob};
 
-/// The size in bytes of the first chunk after a broken upload. It is halved each time a chunk
-/// fails, as a proxy may limit the size of requests.
+/// The size in bytes of the first chunk after a broken upload. The size is halved each time a chunk
+/// fails, because a proxy may limit the size of requests.
 const CHUNK: u64 = 32 << 20;
 
 /// The smallest chunk in bytes. Registries buffer chunks that are smaller than the parts of their
@@ -140,8 +140,8 @@ impl<'u> Upload<'u> {
         }
     }
 
-    /// Whether the registry rejects a monolithic upload for the first time. Some support only
-    /// chunked uploads.
+    /// Whether the registry rejects a monolithic upload for the first time. Some registries support
+    /// only chunked uploads.
     fn rejects_monolithic(&self, error: &Error) -> bool {
         let statuses = [400, 405, 411, 415, 416, 422, 501];
         let is_such = matches!(error, Error::Status { status, .. } if statuses.contains(status));

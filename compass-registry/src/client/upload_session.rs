@@ -7,8 +7,8 @@ use super::push::PUSH;
 use super::transport::{Request, Transport, is_success};
 use crate::Repository;
 
-/// An upload session. If it is dropped while open, it is cancelled in the background, provided that
-/// a runtime still exists.
+/// An upload session. A session that is dropped while open is cancelled in the background, if a
+/// runtime still exists.
 pub(super) struct Session<'u> {
     pub(super) transport: &'u Transport,
     pub(super) repository: &'u Repository,

@@ -153,7 +153,8 @@ impl<'s> BlobCopier<'s> {
     }
 
     /// Copies a blob that another repository of the sink has.
-    /// Mounting costs the same request as asking whether the blob is present, so it is tried first.
+    /// Mounting costs the same request as asking whether the blob is present, so mounting is tried
+    /// first.
     async fn mount_or_transfer(
         &self,
         path: CopyPath<'_>,
@@ -182,7 +183,7 @@ impl<'s> BlobCopier<'s> {
         let content = open_blob(Arc::clone(path.source), path.from, blob);
         self.sink.put_blob(path.to, content.with_progress(progress.clone())).await?;
         permit.finished();
-        // A sink that has the blob need not read it.
+        // A sink that has the blob may not read it, so report the whole size.
         progress.reach(blob.size);
         Ok(BlobOutcome::Copied)
     }

@@ -1,4 +1,4 @@
-//! Limits how many blobs are transferred at once, by their throughput.
+//! Adapts the number of concurrent blob transfers to their durations.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -42,7 +42,7 @@ impl MemoryBudget {
 #[derive(Default)]
 pub(super) struct ManifestTree {
     /// The manifests by depth, with the root alone at depth 0.
-    /// A manifest that is referenced at several depths is on each of these levels, so that the
+    /// A manifest that is referenced at several depths is in each of these levels, so that the
     /// levels can be written in reverse order.
     pub(super) levels: Vec<Vec<RawManifest>>,
     /// The blobs that registries must have, without duplicates.

@@ -14,7 +14,7 @@ pub struct CopyReport {
     /// Whether the destination gets an index of only some of the source's images.
     pub platform_subset: bool,
     /// The requested platforms that a single image does not support.
-    /// The image is copied anyway.
+    /// The image is copied nevertheless.
     pub missing_platforms: Vec<Platform>,
     /// The non-distributable layers that neither the source nor the destination has.
     /// A host can run the image only if it can fetch them from their publisher.
@@ -31,7 +31,7 @@ pub struct CopyReport {
     /// The size of the blobs that were mounted from another repository, in bytes.
     pub mounted_bytes: u64,
     /// The size of the blobs that the destination had, in bytes.
-    /// Only blobs that were looked up count.
+    /// Blobs that were not looked up are not included.
     pub present_bytes: u64,
 }
 

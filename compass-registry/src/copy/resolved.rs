@@ -23,7 +23,7 @@ pub(super) struct Resolved {
 /// The manifest to write to the destination.
 pub(super) enum Target {
     Manifest(RawManifest),
-    /// An image of an index. It is read only if the destination does not have it.
+    /// An image of an index. Its manifest is read only if the destination does not have the image.
     Image(Descriptor),
 }
 

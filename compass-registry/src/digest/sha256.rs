@@ -33,7 +33,7 @@ impl Sha256 {
     }
 
     /// Hashes two messages with alternating blocks. Each round of SHA-256 depends on the one
-    /// before, so the processor computes the other message in the meantime.
+    /// before, so the processor can compute a round of the other message in the meantime.
     pub(super) fn update_pair(first: &mut Self, bytes: &[u8], second: &mut Self, others: &[u8]) {
         let (blocks, rest) = first.whole_blocks(bytes);
         let (other_blocks, other_rest) = second.whole_blocks(others);
@@ -72,8 +72,8 @@ impl Sha256 {
 }
 
 /// Loads memory into the CPU cache. The SHA-256 instructions wait for one cache line after the
-/// other, whereas reading a byte of each line loads all of them in parallel. That saves a third of
-/// the time for uncached memory, and costs nothing measurable otherwise.
+/// other, whereas reading a byte of each line loads all of them in parallel. For uncached memory,
+/// this saves a third of the time; for cached memory, the overhead is not measurable.
 fn prefetch(bytes: &[u8]) {
     let sum = bytes.iter().step_by(BLOCK).fold(0_u8, |sum, byte| sum ^ byte);
     std::hint::black_box(sum);

@@ -36,7 +36,7 @@ impl<'de> Deserialize<'de> for ManifestList {
 }
 
 impl Schema {
-    /// Parses a manifest of a media type. The error is the reason.
+    /// Parses a manifest of a media type. The error is the reason why it is invalid.
     pub(super) fn read(bytes: &[u8], kind: &str) -> Result<Manifest, String> {
         if !RawManifest::is_manifest_type(kind) {
             return Err(unknown_type_reason(kind));
@@ -103,7 +103,7 @@ struct TypeFields {
     config: Option<IgnoredAny>,
 }
 
-/// Returns the media type that a manifest's own bytes claim, for storages that keep none.
+/// Returns the media type in the bytes of a manifest, for storages that store none.
 pub fn sniff_media_type(bytes: &[u8]) -> Option<String> {
     media_type_of(bytes, None)
 }

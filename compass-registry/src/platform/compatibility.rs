@@ -162,7 +162,7 @@ const STABLE: [u64; 2] = [20348, 26100];
 /// release.
 fn windows_runs(host: &[u64], image: &[u64]) -> bool {
     let ([major, minor, host, ..], [image_major, image_minor, image, ..]) = (host, image) else {
-        // A shorter version stands for all versions that start with it.
+        // A version with fewer numbers matches all versions that start with it.
         let common = host.len().min(image.len());
         return host[..common].cmp(&image[..common]) == Ordering::Equal;
     };

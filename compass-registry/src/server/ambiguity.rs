@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, de};
 
-/// The fields that determine what a manifest is.
+/// The fields that determine whether a manifest is an image or an index.
 const FIELDS: [&str; 4] = ["mediaType", "manifests", "config", "layers"];
 
 /// Rejects a manifest that could be read as an image and as an index, or whose `mediaType` differs
@@ -69,7 +69,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
-/// Returns the field of [`FIELDS`] that a key stands for.
+/// Returns the field of [`FIELDS`] that a key names, or `None` for other fields.
 fn field_of<E: de::Error>(key: &str) -> Result<Option<&'static str>, E> {
     let field = FIELDS.into_iter().find(|field| key.eq_ignore_ascii_case(field));
     match field {

@@ -22,8 +22,8 @@ pub(super) struct MemoryBudget {
     units: usize,
 }
 
-/// Bytes of each manifest that need no share, so that manifests of the usual size are accepted
-/// while larger ones wait. The number of connections bounds their total.
+/// The bytes of each manifest that need no share, so that manifests of the usual size are accepted
+/// while larger ones wait. The number of connections limits the sum of these bytes.
 const FREE_BYTES: usize = 16 << 10;
 
 /// A share of the budget, returned on drop.
@@ -93,7 +93,7 @@ impl Share {
         self
     }
 
-    /// Returns bytes that keep the share for as long as they live.
+    /// Attaches the share to bytes, which return it when they are dropped.
     pub(super) fn hold(self, bytes: Bytes) -> Bytes {
         struct Held(Bytes, #[expect(dead_code, reason = "given back with the bytes")] Share);
         impl AsRef<[u8]> for Held {

@@ -46,8 +46,8 @@ impl RequestBody {
 
     /// Reads the whole body, or returns `None` if it exceeds `limit` bytes.
     ///
-    /// The memory share grows with the bytes received, so that a stalled client holds no more than
-    /// it has sent.
+    /// The memory share grows with the bytes received, so that a stalled client reserves no more
+    /// memory than its bytes need.
     ///
     /// # Errors
     /// As [`Self::next`], and 503 if no memory becomes free.

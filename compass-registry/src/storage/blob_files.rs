@@ -147,8 +147,8 @@ impl FileUpload {
 }
 
 impl BlobFiles {
-    /// Opens the blobs in `root/blobs`. Unfinished uploads are kept in `unfinished`, on the same
-    /// file system.
+    /// Opens the blobs in `root/blobs`. Unfinished uploads are stored in `unfinished`, which must
+    /// be on the same file system.
     pub(crate) fn new(root: &Path, unfinished: PathBuf, cache_policy: CachePolicy) -> Self {
         Self { directory: root.join("blobs"), unfinished, cache_policy }
     }

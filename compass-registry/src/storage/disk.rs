@@ -61,8 +61,8 @@ impl DiskStorage {
         Self { blobs, root, marked: Arc::default(), lock: None }
     }
 
-    /// Opens a directory for this process alone, and removes what earlier processes left: abandoned
-    /// uploads, and blobs that no repository has any more.
+    /// Opens a directory for this process alone, and removes abandoned uploads of earlier
+    /// processes, and blobs that no repository has any more.
     ///
     /// # Errors
     /// [`Error::Io`] if another process serves the directory, or if it cannot be read;

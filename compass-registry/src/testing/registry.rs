@@ -282,7 +282,7 @@ impl Limit {
         self.left.load(Ordering::SeqCst) == 0
     }
 
-    /// Breaks the connection, unless it is to stall, and never responds.
+    /// Breaks the connection unless the fault is a stall, and never responds.
     async fn end(&self) -> Response {
         match self.then {
             Fault::Stall(_) => {}

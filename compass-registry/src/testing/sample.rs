@@ -70,7 +70,7 @@ impl SampleImage {
     }
 }
 
-/// Reads and verifies everything that an image consists of.
+/// Reads and verifies all manifests and blobs of an image.
 ///
 /// # Errors
 /// The first missing or mismatched content.

@@ -111,7 +111,7 @@ fn config_json_matches_docker() {
             Some("user:pass"),
         ),
         (entry("example.com", r#""auth": "dXNlcjpwYXNz""#), "example.com", Some("user:pass")),
-        // `auth` takes precedence over the other two.
+        // `auth` takes precedence over `username` and `password`.
         (
             entry("example.com", r#""auth": "dXNlcjpwYXNz", "username": "x", "password": "bar""#),
             "example.com",
@@ -126,10 +126,10 @@ fn config_json_matches_docker() {
         (entry("http://test.io/v1/", foo), "test.io", Some("foo:bar")),
         (entry("http://test.io/v2/", foo), "test.io", Some("foo:bar")),
         (entry("example.com:6555", foo), "example.com", None),
-        // Docker reads these two as the host. Here, as with Podman, they name a project.
+        // For Docker, these two keys name the host. Here, as for Podman, they name a project.
         (entry("example.com/foo", foo), "example.com", None),
         (entry("https://example.com/foo", foo), "example.com", None),
-        // Not a scheme of registries.
+        // Registries do not use these schemes.
         (entry("ftp://example.com", foo), "example.com", None),
         (entry("unix:///var/run/docker.sock", foo), "unix:", None),
         (entry("test.io", ""), "test.io", None),
@@ -181,7 +181,8 @@ fn config_json_matches_docker() {
     assert_eq!(login(&logins, "other").as_deref(), Some("baz:quux"));
 }
 
-/// An exact key takes precedence over its spellings, and those over Docker Hub's other names.
+/// A key that equals the host takes precedence over URLs of the host, and these over other names of
+/// Docker Hub.
 #[test]
 fn exact_key_counts_first() {
     let entries = [

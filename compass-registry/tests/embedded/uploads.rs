@@ -76,8 +76,7 @@ async fn abandoned_upload_expires() {
     assert_eq!(registry.ask("GET", &place, b"").await.status(), StatusCode::NOT_FOUND);
 }
 
-/// Starts a `PATCH` whose body never ends, and returns its connection once these bytes have
-/// arrived.
+/// Starts a `PATCH` whose body never ends, and returns its connection once `bytes` have arrived.
 async fn stalled(registry: &Registry, place: &str, bytes: &[u8]) -> tokio::net::TcpStream {
     use tokio::io::AsyncWriteExt as _;
     let mut stream = tokio::net::TcpStream::connect(registry.server.host()).await.unwrap();
@@ -121,7 +120,7 @@ async fn stalled_upload_continues_over_new_connection() {
 #[tokio::test]
 async fn stalled_body_and_upload_expire() {
     let directory = tempfile::tempdir().unwrap();
-    // Long enough for a busy machine to send three bytes.
+    // The timeouts are long enough for a busy machine to send three bytes.
     let (upload_idle_timeout, body_idle_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
     let options =
         ServerOptions { upload_idle_timeout, body_idle_timeout, ..ServerOptions::default() };

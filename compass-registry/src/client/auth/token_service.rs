@@ -180,7 +180,8 @@ async fn read_body(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
     Ok(body)
 }
 
-/// Resolves the URL of a token service. A registry with TLS must not name a service without it.
+/// Resolves the URL of a token service. A registry with TLS must not name a token service without
+/// TLS.
 fn realm_url(registry: &Url, realm: &str) -> Result<Url, Error> {
     let url = registry.join(realm).map_err(|_| invalid_realm(realm, NO_HTTPS))?;
     match (registry.scheme(), url.scheme()) {

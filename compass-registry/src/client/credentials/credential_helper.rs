@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::file::{DOCKER_HUB_KEY, is_docker_hub};
 use super::{Credentials, Secret};
 
-/// The time limit of a helper. It may ask a person to unlock a keyring.
+/// The time limit of a helper. A helper may ask the user to unlock a keyring.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The maximum number of bytes read from each output.
@@ -94,7 +94,8 @@ fn run(program: &str, key: &str) -> io::Result<Output> {
         .stderr(Stdio::piped())
         .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        // If the helper does not read its input, its exit status and output say more than EPIPE.
+        // Ignore EPIPE: if the helper does not read its input, its exit status and output show the
+        // cause.
         let _ = stdin.write_all(key.as_bytes());
     }
     wait_with_timeout(child)
@@ -130,7 +131,7 @@ fn read_in_thread(pipe: Option<impl io::Read + Send + 'static>) -> mpsc::Receive
             // On an error, the bytes read so far are still shown.
             let _ = pipe.take(MAX_OUTPUT).read_to_end(&mut bytes);
         }
-        // Fails if the helper took too long.
+        // The receiver is gone if the helper exceeded its time limit.
         let _ = sender.send(bytes);
     });
     receiver

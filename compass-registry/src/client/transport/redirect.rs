@@ -9,7 +9,7 @@ use crate::client::credentials::Secret;
 use crate::client::error::{ErrorResponse, MAX_REDIRECTS, describe_url};
 use crate::client::http::Traffic;
 
-/// Whether a redirect repeats the request with its method and body (RFC 9110, § 15.4.8 and §
+/// Whether a redirect repeats the request with its method and body (RFC 9110, §§ 15.4.8 and
 /// 15.4.9).
 pub(in crate::client) fn is_repeatable_redirect(status: StatusCode) -> bool {
     matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
