@@ -31,7 +31,7 @@ pub struct CachingSource {
 struct Blobs(Mutex<HashMap<Digest, Bytes>>);
 
 impl CachingSource {
-    /// Caches the blobs of this source.
+    /// Creates a source that caches the blobs of another one.
     pub fn new(source: Arc<dyn ImageSource>) -> Self {
         Self { source, blobs: Arc::default() }
     }

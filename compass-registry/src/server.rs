@@ -75,13 +75,13 @@ pub struct ServerOptions {
     /// Memory in bytes for all manifests in transit, half of it for received and half for sent
     /// ones. A request waits until its share is free.
     pub manifest_memory: usize,
-    /// The maximum number of connections. More clients wait until one ends.
+    /// The maximum number of connections. Further clients wait until a connection ends.
     pub max_connections: usize,
     /// How long a connection may be idle while all connections are in use. The one that has been
     /// idle longest is closed for the next client, so that stalled clients cannot block the server.
     pub idle_timeout_when_full: Duration,
-    /// How long a connection may wait for a request, and how long it may read nothing of a
-    /// response, before it is closed.
+    /// How long a client may send no request, or read nothing of a response, before its connection
+    /// is closed.
     pub connection_idle_timeout: Duration,
 }
 

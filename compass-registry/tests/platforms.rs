@@ -1,4 +1,4 @@
-//! Copies of images for several platforms: entries without one, nested indexes, and
+//! Copies of images for several platforms: entries without a platform, nested indexes, and
 //! nondistributable layers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -151,7 +151,7 @@ async fn nondistributable_layer_is_copied_or_reported() {
         let copied = copy(&storage, &sink, &[]).await.unwrap();
         assert_eq!((copied.already_present, copied.unavailable), (was_there, vec![layer.digest]));
     }
-    // A layer that the source gets later is copied even if the image exists already.
+    // A layer that the source gets later is copied even if the destination has the image already.
     storage.add_blob(&repository(), base);
     for (was_there, blobs) in [(true, 1), (true, 0)] {
         let copied = copy(&storage, &sink, &[]).await.unwrap();
@@ -159,7 +159,7 @@ async fn nondistributable_layer_is_copied_or_reported() {
         assert_eq!(copied.unavailable, []);
     }
     assert_eq!(&sink.read(&repository(), &layer).await.unwrap()[..], base);
-    // Only the destination may have the layer.
+    // The layer may exist at the destination only.
     let without = MemoryStorage::default();
     store_windows(&without).await;
     let copied = copy(&without, &sink, &[]).await.unwrap();

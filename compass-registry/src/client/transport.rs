@@ -286,7 +286,7 @@ impl Transport {
         }
     }
 
-    /// Sends a body that can be sent only once to an upload session.
+    /// Sends a body to an upload session. The body can be sent only once.
     ///
     /// Returns redirects instead of following them.
     ///
@@ -336,7 +336,7 @@ fn server_of(host: &str) -> &str {
     }
 }
 
-/// The guard of the first request. Dropping it lets the others proceed.
+/// The guard of the first request. Dropping it lets the other requests proceed.
 struct FirstRequestGuard<'t> {
     first_request_done: &'t AtomicBool,
     _alone: tokio::sync::MutexGuard<'t, ()>,

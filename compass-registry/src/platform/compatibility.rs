@@ -51,7 +51,7 @@ impl Suitability {
     }
 }
 
-/// An architecture by its usual name, and its variant.
+/// A processor architecture by its normalized name, and its variant.
 #[derive(Debug, PartialEq, Eq)]
 struct Cpu {
     architecture: String,
@@ -123,7 +123,7 @@ fn os_of(platform: &Platform) -> &str {
     }
 }
 
-/// Returns the OS features that an image needs. Every Windows has `win32k`.
+/// Returns the OS features that an image needs, except `win32k`, which every Windows has.
 fn features_of(image: &Platform) -> impl Iterator<Item = &str> {
     let is_windows = image.os.eq_ignore_ascii_case("windows");
     let features = image.os_features.iter().map(String::as_str);

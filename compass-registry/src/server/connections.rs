@@ -28,7 +28,7 @@ const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 const EVICTION_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Serves connections until `stopped` is signalled or its sender is dropped, and then completes the
-/// requests in progress. If dropped, aborts them.
+/// requests in progress. If the future is dropped, the requests are aborted.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -85,7 +85,7 @@ struct OpenConnections {
 
 struct Connection {
     activity: Arc<Activity>,
-    /// Aborts the connection; `None` until its task runs.
+    /// Aborts the connection; `None` until its task has been spawned.
     handle: Option<AbortHandle>,
 }
 

@@ -40,8 +40,8 @@ impl OpenUpload {
     }
 }
 
-/// The maximum number of open uploads, as each has a file of its own. The longest idle one is
-/// removed for a new one.
+/// The maximum number of open uploads, as each has a file of its own. When a new upload exceeds it,
+/// the upload that has been idle longest is removed.
 const MAX_OPEN: usize = 256;
 
 /// An upload into a repository.
@@ -58,8 +58,8 @@ struct Session {
 /// The received content. `upload` is `None` once the session has ended.
 struct UploadState {
     upload: Option<Box<dyn Upload>>,
-    /// SHA-256 of the received bytes. The client names its digest only at the end, and most use
-    /// SHA-256.
+    /// SHA-256 of the received bytes. The client states the digest only at the end, and most
+    /// clients use SHA-256.
     hasher: Hasher,
 }
 

@@ -106,8 +106,8 @@ impl DiskStorage {
             if name == MARKER_FILE {
                 return Ok(());
             }
-            // The root of a disk contains `lost+found`, and an interrupted first start leaves a
-            // lock and an incomplete marker file.
+            // The root of a file system may contain `lost+found`, and an interrupted first start
+            // leaves a lock and an incomplete marker file.
             let is_ours =
                 name == LOCK || name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes());
             others |= name != "lost+found" && !is_ours;

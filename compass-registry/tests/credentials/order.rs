@@ -151,7 +151,7 @@ fn missing_helper_names_its_file() {
         assert!(said.contains("docker-credential-there-is-no-such-helper"), "{said}");
         assert!(said.contains(key) && said.contains(&file.display().to_string()), "{said}");
     }
-    // Helpers of other hosts only.
+    // The file names a helper for another host only.
     let (_files, found) = one(r#"{"credHelpers": {"other.a": "there-is-no-such-helper"}}"#);
     assert_eq!(found.find("reg.a").unwrap(), []);
     // A login in the file takes precedence over the default helper.

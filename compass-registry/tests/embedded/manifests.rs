@@ -25,7 +25,7 @@ async fn stalled_manifests_leave_memory_for_others() {
             let host = registry.server.host();
             let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
             stream.write_all(head.as_bytes()).await.unwrap();
-            // The server stops reading when the budget is used up.
+            // The server stops reading when the memory budget is used up.
             let written = stream.write_all(sent);
             let _ = tokio::time::timeout(Duration::from_millis(200), written).await;
             stalled.push(stream);

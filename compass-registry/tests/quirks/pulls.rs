@@ -63,7 +63,7 @@ async fn blob_head_mismatch_is_ignored() {
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         ),
     ] {
-        // Claims to have every blob.
+        // The registry claims to have every blob.
         let destination = Quirky::new(move |asked| {
             let lies = asked.is("HEAD", "/blobs/") && asked.before == 0;
             lies.then(|| with_header(status_of(200, ""), header, value))
@@ -148,7 +148,7 @@ async fn wrong_manifest_digest_header_is_rejected() {
     let digest = store(&source).await.manifest.digest();
     let error = source.client().manifest(&name(), &by_tag()).await.unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
-    // A digest is verified against the content, without the header.
+    // A requested digest is compared with the content; the header is ignored.
     let read = source.client().verified_manifest(&name(), &digest.into()).await.unwrap();
     assert_eq!(read.digest(), digest);
 }
@@ -208,7 +208,7 @@ async fn compressed_answer_is_named() {
 
 #[tokio::test]
 async fn encoding_header_with_right_bytes_is_accepted() {
-    // Storages label gzipped layers like this, and send them unchanged.
+    // Some object storages set this header for gzipped layers, and send them unchanged.
     let image = store(&Quirky::plain().await).await;
     let sizes: Vec<_> = image.blobs.iter().map(|blob| (Digest::of(blob), blob.len())).collect();
     let labelled = Quirky::changed(move |asked, response| {

@@ -176,7 +176,7 @@ async fn failed_mount_becomes_upload() {
 
 #[tokio::test]
 async fn claimed_mount_without_blob_is_uploaded() {
-    // Claims to have mounted the blobs.
+    // The registry claims to have mounted the blobs.
     let registry = Quirky::new(|asked| {
         let claimed = asked.is("POST", "/uploads/") && asked.query.contains("mount=");
         claimed.then(|| status_of(201, ""))
