@@ -1,6 +1,6 @@
-//! Reads a blob in ranges, several of them in parallel if that is faster, and resumes broken
-//! connections. The verifier reads from this stream, so that it need not hash again after a broken
-//! connection.
+//! Reads a blob in ranges, and resumes broken connections. Several ranges are read in parallel if
+//! that is faster. The verifier reads from this stream, so that it need not hash again after a
+//! broken connection.
 
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -20,8 +20,8 @@ const MAX_BLOB: u64 = 256 << 10;
 /// The maximum total size of cached blobs in bytes. Blobs beyond it are not cached.
 const MAX_TOTAL: usize = 16 << 20;
 
-/// Caches small blobs that are read completely, such as image configurations, which are read once
-/// to inspect an image and again to copy it.
+/// Caches small blobs that are read completely. Image configurations, for example, are read once to
+/// inspect an image and again to copy it.
 pub struct CachingSource {
     source: Arc<dyn ImageSource>,
     blobs: Arc<Blobs>,

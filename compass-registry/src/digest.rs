@@ -20,7 +20,7 @@ pub enum Algorithm {
     Sha512,
 }
 
-/// A content digest, written as algorithm, colon and lower-case hex digits (OCI image
+/// A content digest. Its text is the algorithm, a colon and lower-case hex digits (OCI image
 /// specification, "Descriptor", § Digests).
 ///
 /// Parsing rejects algorithms other than those of [`Algorithm`].

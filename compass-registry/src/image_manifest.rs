@@ -61,8 +61,9 @@ pub enum Manifest {
 }
 
 impl Manifest {
-    /// Returns the blobs that a registry with the image stores: the configuration and the
-    /// distributable layers; of an index, the entries that are not manifests.
+    /// Returns the blobs that a registry with the image stores. For an image, these are the
+    /// configuration and the distributable layers; for an index, the entries that are not
+    /// manifests.
     pub fn distributable_blobs(&self) -> impl Iterator<Item = &Descriptor> {
         self.blobs().filter(|blob| !blob.is_nondistributable())
     }

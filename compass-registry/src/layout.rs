@@ -163,8 +163,8 @@ impl OciLayout {
     }
 }
 
-/// Locks a directory, and returns whether no other process has locked it; `None` if the file system
-/// has no locks. Blocks.
+/// Locks a directory, and returns whether no other process has locked it. Returns `None` if the
+/// file system does not support locks. Blocks.
 fn lock_blobs(directory: &Path) -> std::io::Result<Option<(File, bool)>> {
     let directory = File::open(directory)?;
     match directory.try_lock() {

@@ -84,8 +84,8 @@ mod tests {
         SpeedGuard::new(&RetryPolicy { min_speed, speed_window, ..RetryPolicy::default() })
     }
 
-    /// Runs steps that each transfer some bytes after some seconds; returns the number of the step
-    /// that failed.
+    /// Runs steps that each transfer `bytes` after `seconds`. Returns the number of the step that
+    /// failed.
     async fn steps(guard: &mut SpeedGuard, seconds: u64, bytes: u64) -> Option<u64> {
         let passed = AtomicU64::new(0);
         for number in 0..50 {

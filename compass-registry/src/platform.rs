@@ -1,5 +1,5 @@
-//! Platforms that images are built for, and which images a platform can run (OCI image
-//! specification, "Image Index", § `platform`; containerd's rules for variants).
+//! Platforms that images are built for, and which images a platform can run. Follows the OCI image
+//! specification ("Image Index", § `platform`) and containerd's rules for variants.
 
 mod compatibility;
 mod text;
@@ -52,8 +52,8 @@ impl Platform {
         }
     }
 
-    /// Whether an image for this platform runs on `wanted`: same operating system and architecture,
-    /// a variant that `wanted` supports, and no missing feature.
+    /// Whether an image for this platform runs on `wanted`. The operating system and architecture
+    /// must be the same, and `wanted` must support the variant and have all features.
     pub fn satisfies(&self, wanted: &Platform) -> bool {
         Suitability::of(self, wanted).is_some()
     }

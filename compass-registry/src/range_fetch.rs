@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::buffer_pool::{BufferPool, PooledBuffer};
 
-/// How a source reads large blobs: in ranges, some of which are prefetched over more connections.
+/// Options for reading large blobs in ranges. Some ranges are prefetched over more connections.
 ///
 /// Ranges are prefetched only while a single connection is slow ([`ThroughputMeter`]). Clones share
 /// the connections.
@@ -55,8 +55,8 @@ const SEQUENTIAL_WINDOW: u64 = 64 << 20;
 const MIN_SAMPLE: Duration = Duration::from_millis(25);
 
 impl ThroughputMeter {
-    /// Returns how many bytes the next request asks for: one range, unless the connection is known
-    /// to saturate the link.
+    /// Returns the number of bytes to request next. This is one range, unless the connection is
+    /// known to saturate the link.
     pub fn next_range_len(&self, options: &RangeOptions) -> u64 {
         match self.throughput {
             Some(Throughput::SaturatesLink) => SEQUENTIAL_WINDOW,

@@ -7,8 +7,8 @@ use std::str::FromStr;
 use crate::error::find_password;
 use crate::{Algorithm, Digest, Error, RegistryPrefix};
 
-/// The path of a repository in its registry, such as `release/compass-plugins-gpu` (OCI
-/// distribution specification, § Pulling manifests).
+/// The path of a repository, such as `release/compass-plugins-gpu`. The OCI distribution
+/// specification, § Pulling manifests, defines its form.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Repository(String);
 
@@ -16,8 +16,8 @@ pub struct Repository(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(String);
 
-/// A tag or digest that identifies a manifest in a repository (`<reference>` in the OCI
-/// distribution specification).
+/// A tag or digest that identifies a manifest in a repository. The OCI distribution specification
+/// calls it `<reference>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TagOrDigest {
     /// A tag, which may move.

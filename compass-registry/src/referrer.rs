@@ -1,5 +1,5 @@
-//! Manifests that refer to another one: signatures, attestations, SBOMs (OCI distribution
-//! specification, § Listing Referrers).
+//! Manifests that refer to another one, such as signatures, attestations and SBOMs. See the OCI
+//! distribution specification, § Listing Referrers.
 
 use std::collections::BTreeMap;
 
@@ -88,8 +88,8 @@ impl RawManifest {
     }
 }
 
-/// Returns the tag of the index of referrers, for registries without the API (§ Referrers Tag
-/// Schema).
+/// Returns the tag of the index of referrers, for registries without the API. The OCI distribution
+/// specification, § Referrers Tag Schema, defines it.
 pub(crate) fn fallback_tag(subject: &Digest) -> Result<Tag, Error> {
     let hex = subject.hex();
     format!("{}-{}", subject.algorithm().name(), &hex[..hex.len().min(64)]).parse()

@@ -19,14 +19,14 @@ pub struct RetryPolicy {
     pub max_retry_after: Duration,
     /// How long a connection may be idle before it counts as broken.
     pub idle_timeout: Duration,
-    /// How long a registry may take to respond after the last byte of a blob, as it may copy the
-    /// blob to an object storage first.
+    /// How long a registry may take to respond after the last byte of a blob. It may copy the blob
+    /// to an object storage first.
     pub commit_timeout: Duration,
     /// How long to retry connections that a host refuses, as it may be restarting. All requests to
     /// the host share the limit.
     pub connect_retry: Duration,
-    /// The minimum average speed of a transfer in bytes per second, in each [`Self::speed_window`];
-    /// 0 disables the check.
+    /// The minimum average speed of a transfer in bytes per second. It is checked in each
+    /// [`Self::speed_window`]; 0 disables the check.
     pub min_speed: u64,
     /// The time over which the speed is measured. This is also the limit on the sum of consecutive
     /// pauses that a registry asks for.
@@ -82,8 +82,8 @@ impl RetryPolicy {
         is_within && failures < self.max_attempts
     }
 
-    /// Waits before the next attempt, for the exponential delay or the one that `error` asks for if
-    /// that is longer.
+    /// Waits before the next attempt. The delay is the exponential one, or the one that `error`
+    /// asks for if that is longer.
     pub(crate) async fn back_off(&self, error: &Error, failures: u32) {
         count_retry();
         tracing::debug!(error = error as &dyn std::error::Error, failures, "retrying");
@@ -149,8 +149,8 @@ pub async fn with_retry_counter<T>(future: impl Future<Output = T>) -> (T, u32) 
     (result, count.load(Ordering::Relaxed))
 }
 
-/// The retry counter of a task, for tasks that work on its behalf, including those of the HTTP
-/// library that poll request bodies.
+/// The retry counter of a task, to be shared with other tasks that work for it. These include tasks
+/// of the HTTP library that poll request bodies.
 #[derive(Debug, Clone)]
 pub(crate) struct RetryCounter(Option<Arc<AtomicU32>>);
 

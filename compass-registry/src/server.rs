@@ -72,16 +72,16 @@ pub struct ServerOptions {
     pub upload_idle_timeout: Duration,
     /// How long the body of a request may be idle before the request fails.
     pub body_idle_timeout: Duration,
-    /// Memory in bytes for all manifests in transit, half of it for received and half for sent
-    /// ones. A request waits until its share is free.
+    /// The memory in bytes for all manifests in transit. Half of it is for received manifests, and
+    /// half for sent ones. A request waits until its share is free.
     pub manifest_memory: usize,
     /// The maximum number of connections. Further clients wait until a connection ends.
     pub max_connections: usize,
     /// How long a connection may be idle while all connections are in use. The one that has been
     /// idle longest is closed for the next client, so that stalled clients cannot block the server.
     pub idle_timeout_when_full: Duration,
-    /// How long a client may send no request, or read nothing of a response, before its connection
-    /// is closed.
+    /// How long a client may be idle before its connection is closed. A client is idle if it sends
+    /// no request or reads nothing of a response.
     pub connection_idle_timeout: Duration,
 }
 
@@ -260,7 +260,7 @@ impl Registry {
     }
 }
 
-/// Compares bytes in constant time, so that the duration does not reveal the first difference.
+/// Compares bytes in constant time. The duration does not reveal the first difference.
 fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }

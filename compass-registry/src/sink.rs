@@ -26,15 +26,15 @@ use crate::{Descriptor, Digest, Error, RawManifest, Repository, Tag, TagOrDigest
 /// callers do not.
 #[async_trait]
 pub trait ImageSink: Send + Sync {
-    /// Returns the digest of the manifest that a tag or digest names, or `None` if it does not
-    /// exist.
+    /// Returns the digest of the manifest that a tag or digest names. Returns `None` if the
+    /// manifest does not exist.
     async fn manifest_digest(
         &self,
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<Digest>, Error>;
 
-    /// Returns the digest computed from the manifest itself, as registries may report a wrong one.
+    /// Returns the digest computed from the manifest itself. Registries may report a wrong one.
     async fn verified_manifest_digest(
         &self,
         repository: &Repository,

@@ -20,8 +20,8 @@ use crate::{Descriptor, Digest, Error, Platform, RawManifest, Repository, TagOrD
 /// A stream of unverified bytes; see [`VerifiedBlob`].
 pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
 
-/// The number of consecutive empty chunks after which the reader of a [`ByteStream`] fails, so that a
-/// stream without progress ends.
+/// The maximum number of consecutive empty chunks in a [`ByteStream`]. If it is exceeded, the
+/// reader fails, so that a stream without progress ends.
 pub const MAX_EMPTY_CHUNKS: u32 = 1000;
 
 /// A source that images can be read from. Implementors implement this trait; callers use
@@ -151,8 +151,8 @@ pub trait ImageSourceExt: ImageSource {
         index: &RawManifest,
     ) -> Result<Vec<Descriptor>, Error>;
 
-    /// Returns the platform in the configuration of a single image; `None` if the configuration
-    /// names none, as for an artifact.
+    /// Returns the platform in the configuration of a single image. Returns `None` if the
+    /// configuration names no platform, as for an artifact.
     async fn platform_of(
         &self,
         repository: &Repository,

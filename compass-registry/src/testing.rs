@@ -1,5 +1,5 @@
-//! Support for tests of embedders (feature `testing`): sample images, a registry that injects
-//! scripted faults, and a conformance test of [`ImageSource`](crate::ImageSource) and
+//! Support for tests of dependent crates (feature `testing`). Provides sample images, a registry
+//! that injects scripted faults, and a conformance test of [`ImageSource`](crate::ImageSource) and
 //! [`ImageSink`](crate::ImageSink).
 //!
 //! ```

@@ -104,8 +104,8 @@ impl Auth {
         text
     }
 
-    /// Returns the `Authorization` header for a scope: the cached one while it is valid, otherwise
-    /// a new one for the last challenge.
+    /// Returns the `Authorization` header for a scope. Uses the cached header while it is valid,
+    /// otherwise a new one for the last challenge.
     pub(super) async fn cached_header(
         &self,
         endpoint: TokenEndpoint<'_>,

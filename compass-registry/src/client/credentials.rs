@@ -1,5 +1,5 @@
-//! Credentials from files and helpers of other tools: Docker's `config.json`,
-//! `containers-auth.json(5)`, credential helpers.
+//! Credentials from files and helpers of other tools. Supports Docker's `config.json`,
+//! `containers-auth.json(5)` and credential helpers.
 
 mod credential_helper;
 mod file;

@@ -68,8 +68,8 @@ impl ErrorResponse {
     }
 }
 
-/// Redacts the longer query values of the requested URL, because object storages repeat signatures
-/// in their messages.
+/// Redacts the longer query values of the requested URL in a message. Object storages repeat
+/// signatures in their messages.
 fn redact_query_values(mut words: String, url: &Url) -> String {
     for (_, value) in url.query_pairs() {
         if value.len() >= MIN_PARAMETER && words.contains(&*value) {

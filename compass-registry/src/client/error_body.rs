@@ -22,8 +22,8 @@ struct OneError {
     detail: Value,
 }
 
-/// Summarizes an error body in one line: the codes and messages of the specified form, or the body
-/// itself.
+/// Summarizes an error body in one line. The line has the codes and messages if the body has the
+/// specified form, or else the body itself.
 ///
 /// The line may contain control characters, which the caller must escape.
 pub(super) fn summarize(body: &[u8]) -> String {

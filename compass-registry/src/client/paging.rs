@@ -21,7 +21,7 @@ const MAX_PAGES: usize = 10_000;
 /// The maximum number of bytes of all pages of a list.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Parses names, and skips invalid ones: a registry may contain names that are older than the
+/// Parses names, and skips invalid ones. A registry may contain names that are older than the
 /// specification.
 pub(super) fn parse_valid<T: FromStr<Err = Error>>(names: impl Iterator<Item = String>) -> Vec<T> {
     let parsed = names.map(|name| name.parse().inspect_err(|error| tracing::warn!(%error)));

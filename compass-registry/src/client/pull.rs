@@ -108,7 +108,8 @@ fn not_a_manifest_reason(content_type: Option<String>, bytes: &[u8]) -> String {
     )
 }
 
-/// Returns the digest of the manifest that a tag or digest names, or `None` if it does not exist.
+/// Returns the digest of the manifest that a tag or digest names. Returns `None` if the manifest
+/// does not exist.
 ///
 /// Falls back to `GET` if the registry refuses `HEAD`, sends no digest of the requested algorithm,
 /// or answers 404 before any `HEAD` has found a manifest.
@@ -153,7 +154,7 @@ pub(super) async fn verified_manifest_digest(
     }
 }
 
-/// Whether to retry a refused `HEAD` with `GET`: some registries and proxies support only `GET`,
+/// Whether to retry a refused `HEAD` with `GET`. Some registries and proxies support only `GET`,
 /// and its response contains a message.
 pub(super) fn is_head_refused(error: &Error) -> bool {
     match error {

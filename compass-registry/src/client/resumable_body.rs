@@ -66,8 +66,8 @@ impl ResumableBody {
         Body::wrap_stream(chunks)
     }
 
-    /// Reads the first chunk of the next body, so that the source answers while the registry opens
-    /// the upload.
+    /// Reads the first chunk of the next body. The source thus answers while the registry opens the
+    /// upload.
     pub(super) fn prefetch(&self) -> impl Future<Output = ()> + use<> {
         let shared = Arc::clone(&self.0);
         poll_fn(move |context| {
@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// A body of a blob that arrives in these chunks.
+    /// Creates a body of a blob that arrives in these chunks.
     fn body(content: &[u8], chunks: &[&'static [u8]]) -> ResumableBody {
         let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))).collect();
         let descriptor = Descriptor::of("text/plain", content);

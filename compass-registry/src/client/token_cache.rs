@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::credentials::Secret;
 
-/// The access that a request needs, as `repository:release/web:pull`; several scopes are separated
-/// by spaces.
+/// The access that a request needs, such as `repository:release/web:pull`. Several scopes are
+/// separated by spaces.
 pub(super) type Scope = String;
 
 /// The maximum number of scopes in one token. A token lists all its scopes, and proxies limit
@@ -89,7 +89,7 @@ impl TokenCache {
         }
     }
 
-    /// Gives each scope of a shared cell a cell of its own, as some services issue tokens for one
+    /// Gives each scope of a shared cell a cell of its own. Some services issue tokens for one
     /// scope only.
     pub(super) fn ungroup(&self, shared: &TokenCell) {
         let mut cells = self.cells();

@@ -255,7 +255,7 @@ impl Transport {
         Err(self.status_error(request, &refusal))
     }
 
-    /// Lets the first request run alone if there are credentials, so that all others reuse its
+    /// Lets the first request run alone if there are credentials. All other requests then reuse its
     /// challenge instead of being refused first.
     async fn first_request_guard(&self) -> Option<FirstRequestGuard<'_>> {
         let known = || self.0.first_request_done.load(Ordering::Acquire);

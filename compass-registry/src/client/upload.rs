@@ -201,8 +201,8 @@ impl<'u> Upload<'u> {
         if self.body.seek(0) { Ok(ResumeOutcome::Restarted) } else { Err(self.cannot_replay()) }
     }
 
-    /// Returns the registry's offset and the session's URL, or `None` if the session is lost or
-    /// still locked by the broken request.
+    /// Returns the registry's offset and the session's URL. Returns `None` if the session is lost
+    /// or still locked by the broken request.
     async fn status(&self, session: Url) -> Option<(u64, Url)> {
         let request = self.request(Method::GET, session);
         let response = self.transport.send(&request, is_success).await.ok()?;

@@ -21,8 +21,8 @@ pub struct CopyReport {
     pub unavailable: Vec<Digest>,
     /// The other image that the destination had under the tag before.
     pub replaced_digest: Option<Digest>,
-    /// The image that was not copied because the destination keeps its own
-    /// ([`OnExistingTag::Keep`](crate::OnExistingTag::Keep)).
+    /// The image that was not copied because the destination keeps its own. See
+    /// [`OnExistingTag::Keep`](crate::OnExistingTag::Keep).
     pub not_copied: Option<Digest>,
     /// The number of blobs that were transferred.
     pub blobs: usize,

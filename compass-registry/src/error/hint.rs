@@ -9,8 +9,8 @@ use super::connection::{ConnectionError, error_chain};
 use crate::connect_retry::ConnectRefused;
 use crate::min_speed::TooSlow;
 
-/// A hint at what the user can do about an error, as data, so that a program can name its own
-/// options.
+/// A hint at what the user can do about an error. It is data instead of text, so that a program can
+/// name its own options.
 ///
 /// `Display` formats it without options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// The maximum number of characters shown.
 const MAX_CHARS: usize = 500;
 
-/// Makes an untrusted text safe to show: escapes control characters, which terminals interpret, and
+/// Makes an untrusted text safe to show. Escapes control characters, which terminals interpret, and
 /// truncates the text.
 pub(super) fn sanitize(text: &str) -> String {
     let mut shown = String::new();

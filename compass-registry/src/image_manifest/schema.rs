@@ -1,4 +1,4 @@
-//! The JSON of image manifests and indexes, as registries and Go tools write it: lists may be null
+//! The JSON of image manifests and indexes, as registries and Go tools write it. Lists may be null
 //! or missing, and unknown fields are ignored.
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
@@ -108,8 +108,8 @@ pub fn sniff_media_type(bytes: &[u8]) -> Option<String> {
     media_type_of(bytes, None)
 }
 
-/// Returns the media type of a manifest: its own `mediaType`, else the declared one if it matches
-/// the content, else that of the content. Registries and proxies may declare a wrong one.
+/// Returns the media type of a manifest. This is its own `mediaType`, else the declared one if it
+/// matches the content, else that of the content. Registries and proxies may declare a wrong one.
 pub fn media_type_of(bytes: &[u8], declared: Option<&str>) -> Option<String> {
     let fields: TypeFields = serde_json::from_slice(bytes).ok()?;
     let own = fields.media_type.filter(|own| !own.is_empty());

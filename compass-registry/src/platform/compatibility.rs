@@ -153,8 +153,8 @@ fn numbers(version: &str) -> Option<Vec<u64>> {
     version.split('.').map(|number| number.parse().ok()).collect()
 }
 
-/// The builds of the long-term releases of Windows Server whose images later hosts also run
-/// (Microsoft, "Windows container version compatibility"; containerd/platforms).
+/// The builds of long-term releases of Windows Server that later hosts can run. See Microsoft,
+/// "Windows container version compatibility", and containerd/platforms.
 const STABLE: [u64; 2] = [20348, 26100];
 
 /// Whether a Windows host runs images of another version. A host up to Server 2022 runs only images

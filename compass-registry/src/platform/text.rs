@@ -10,8 +10,8 @@ use crate::Error;
 const MAX_WORD: usize = 64;
 
 impl Platform {
-    /// Reads the platform of an image configuration; `None` if its fields contain characters other
-    /// than letters, digits, `.`, `_` and `-`.
+    /// Reads the platform of an image configuration. Returns `None` if its fields contain
+    /// characters other than letters, digits, `.`, `_` and `-`.
     pub(crate) fn from_config(config: &[u8]) -> Option<Self> {
         let named: PlatformFields = serde_json::from_slice(config).ok()?;
         named.platform().filter(Self::has_valid_words)
@@ -60,8 +60,9 @@ fn is_word(text: &str) -> bool {
 impl FromStr for Platform {
     type Err = Error;
 
-    /// Parses `os/architecture[/variant]`, with the OS version and features as `(version+feature)`
-    /// after the OS (containerd) or the version as `:version` at the end (crane).
+    /// Parses `os/architecture[/variant]`. The OS version and features may follow the OS as
+    /// `(version+feature)` (containerd), or the version may follow at the end as `:version`
+    /// (crane).
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = || {
             let form = "expected `os/architecture[/variant]`, as `linux/arm64` or `windows(10.0.17763)/amd64`";

@@ -8,8 +8,9 @@ use serde::{Deserialize, de};
 /// The fields that determine whether a manifest is an image or an index.
 const FIELDS: [&str; 4] = ["mediaType", "manifests", "config", "layers"];
 
-/// Rejects a manifest that could be read as an image and as an index, or whose `mediaType` differs
-/// from its `Content-Type` (OCI image specification, § Media Types, "mediaType" property).
+/// Rejects a manifest that could be read both as an image and as an index. Also rejects one whose
+/// `mediaType` differs from its `Content-Type` (OCI image specification, § Media Types, "mediaType"
+/// property).
 pub(super) fn require_unambiguous(media_type: &str, bytes: &[u8]) -> Result<(), String> {
     let fields: Fields = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let has = |name| fields.given.contains(&name);

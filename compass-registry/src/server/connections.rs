@@ -27,7 +27,7 @@ const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 /// The interval between two searches for an idle connection to close.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Serves connections until `stopped` is signalled or its sender is dropped, and then completes the
+/// Serves connections until `stopped` is signalled or its sender is dropped. Then completes the
 /// requests in progress. If the future is dropped, the requests are aborted.
 pub(super) async fn serve(
     listener: TcpListener,

@@ -226,8 +226,8 @@ impl Registry {
     }
 }
 
-/// Returns one page of an ordered list: at most `n` names after `last`, with a link to the next
-/// page.
+/// Returns one page of an ordered list, with a link to the next page. The page has at most `n`
+/// names after `last`.
 fn paginate(
     request: &Parts,
     path: &str,

@@ -22,7 +22,7 @@ pub(super) struct MemoryBudget {
     units: usize,
 }
 
-/// The bytes of each manifest that need no share, so that manifests of the usual size are accepted
+/// The bytes of each manifest that need no share. Manifests of the usual size are thus accepted
 /// while larger ones wait. The number of connections limits the sum of these bytes.
 const FREE_BYTES: usize = 16 << 10;
 

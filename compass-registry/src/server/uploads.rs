@@ -64,7 +64,7 @@ struct UploadState {
 }
 
 impl Registry {
-    /// Handles `POST`: opens an upload; with `digest`, receives the whole blob; with `mount`,
+    /// Handles `POST`, which opens an upload. With `digest`, receives the whole blob; with `mount`,
     /// mounts it.
     pub(super) async fn begin_upload(
         &self,
@@ -96,8 +96,8 @@ impl Registry {
         Ok(progress(StatusCode::ACCEPTED, repository, &id, 0))
     }
 
-    /// Handles an open upload: `PATCH` appends, `PUT` appends and commits, `GET` returns the
-    /// offset, `DELETE` cancels.
+    /// Handles a request to an open upload. `PATCH` appends, `PUT` appends and commits, `GET`
+    /// returns the offset, and `DELETE` cancels.
     pub(super) async fn upload(
         &self,
         repository: &Repository,

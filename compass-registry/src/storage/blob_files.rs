@@ -47,7 +47,7 @@ pub(crate) enum CachePolicy {
 /// Bytes buffered per write, as each write is sent to another thread.
 const WRITE: usize = 512 << 10;
 
-/// A file that is written sequentially: one write is in flight while the next buffer fills.
+/// A file that is written sequentially. One write is in flight while the next buffer fills.
 /// Cancelling an append loses no bytes.
 struct FileUpload {
     file: Arc<DirectFile>,
@@ -103,7 +103,7 @@ impl FileUpload {
         }
     }
 
-    /// Copies pending bytes into the buffer, which frees their memory early, while it is still in
+    /// Copies pending bytes into the buffer. This frees their memory early, while it is still in
     /// the CPU cache.
     async fn fill_buffer(&mut self) -> io::Result<()> {
         while let Some(bytes) = self.pending.front_mut() {
@@ -299,7 +299,7 @@ async fn retain_files(directory: &Path, keep: impl Fn(&str) -> bool) -> Result<(
     Ok(())
 }
 
-/// The permissions of ordinary files, which the umask restricts.
+/// Returns the permissions of ordinary files, which the umask restricts.
 fn default_permissions() -> Permissions {
     Permissions::from_mode(0o666)
 }

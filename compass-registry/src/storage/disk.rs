@@ -61,8 +61,8 @@ impl DiskStorage {
         Self { blobs, root, marked: Arc::default(), lock: None }
     }
 
-    /// Opens a directory for this process alone, and removes abandoned uploads of earlier
-    /// processes, and blobs that no repository has any more.
+    /// Opens a directory for this process alone, and cleans it up. Removes abandoned uploads of
+    /// earlier processes, and blobs that no repository has any more.
     ///
     /// # Errors
     /// [`Error::Io`] if another process serves the directory, or if it cannot be read;
@@ -365,8 +365,8 @@ impl Upload for LinkedUpload {
     }
 }
 
-/// Lists the names in a directory, except hidden ones, which are unfinished; `None` if it does not
-/// exist.
+/// Lists the names in a directory; `None` if it does not exist. Hidden files are omitted, because
+/// they are unfinished.
 async fn entries(directory: &Path) -> Result<Option<Vec<String>>, Error> {
     let failed = |error| Error::io(format!("cannot read {}", directory.display()), error);
     let mut entries = match tokio::fs::read_dir(directory).await {

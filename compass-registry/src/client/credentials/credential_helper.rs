@@ -1,5 +1,5 @@
-//! Docker credential helpers: `docker-credential-<name> get`, with the host on standard input and a
-//! JSON object on standard output.
+//! Docker credential helpers. Runs `docker-credential-<name> get` with the host on standard input,
+//! and reads a JSON object from its standard output.
 
 use std::io::{self, Read as _, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};

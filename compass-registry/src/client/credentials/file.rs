@@ -1,5 +1,5 @@
-//! Parses one credentials file: Docker's `config.json`, the `auth.json` of Podman, Skopeo and
-//! Buildah, or Docker's old `~/.dockercfg`.
+//! Parses one credentials file. Supports Docker's `config.json`, the `auth.json` of Podman, Skopeo
+//! and Buildah, and Docker's old `~/.dockercfg`.
 
 use std::collections::BTreeMap;
 use std::path::Path;

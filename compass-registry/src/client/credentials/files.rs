@@ -7,8 +7,8 @@ use super::file::{self, File, Format, Helper};
 use super::{Login, credential_helper};
 use crate::Error;
 
-/// The files in which `docker login`, `podman login` and `skopeo login` store credentials, in order
-/// of precedence: the first login that applies to a repository is used.
+/// The files in which `docker login`, `podman login` and `skopeo login` store credentials. They are
+/// in order of precedence: the first login that applies to a repository is used.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialFiles(Vec<Source>);
 
@@ -70,8 +70,8 @@ impl CredentialFiles {
         Self(inline.into_iter().chain(current).chain(legacy).collect())
     }
 
-    /// Finds the logins for a registry host, in order of precedence, including those of single
-    /// projects or repositories (`podman login HOST/PROJECT`).
+    /// Finds the logins for a registry host, in order of precedence. The result includes logins for
+    /// single projects or repositories (`podman login HOST/PROJECT`).
     ///
     /// Blocks: a credential helper may take a minute.
     ///

@@ -16,8 +16,8 @@ pub(in crate::client) fn is_repeatable_redirect(status: StatusCode) -> bool {
 }
 
 impl Transport {
-    /// Sends a request and follows redirects: reads to any host, writes only within the registry's
-    /// origin.
+    /// Sends a request and follows redirects. Reads follow them to any host, writes only within the
+    /// registry's origin.
     pub(super) async fn send_following_redirects(
         &self,
         request: &Request,

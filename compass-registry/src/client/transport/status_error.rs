@@ -122,7 +122,8 @@ impl Transport {
     }
 }
 
-/// Describes the target of a redirect that is not followed, without its query, which may be signed.
+/// Describes the target of a redirect that is not followed. Omits the query, which may contain a
+/// signature.
 fn describe_redirect(refusal: &ErrorResponse) -> String {
     let location = refusal.headers.get(LOCATION).and_then(|value| value.to_str().ok());
     match location.and_then(|location| refusal.url.join(location).ok()) {
