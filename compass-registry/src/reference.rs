@@ -59,7 +59,8 @@ impl Repository {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
-    /// Replaces the project of the path. `project` may have several elements, or be empty.
+    /// Replaces the project of the path. `project` may have several elements. If it is empty, the
+    /// path is unchanged.
     ///
     /// # Errors
     /// [`Error::Parse`] if the project is not a path.
@@ -157,7 +158,7 @@ impl From<Tag> for TagOrDigest {
 }
 
 impl TagOrDigest {
-    /// Returns the algorithm of the expected digest.
+    /// Returns the algorithm of the digest, or the default algorithm for a tag.
     pub(crate) fn algorithm(&self) -> Algorithm {
         match self {
             Self::Tag(_) => Algorithm::default(),

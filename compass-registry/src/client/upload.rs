@@ -170,7 +170,8 @@ impl<'u> Upload<'u> {
         }
     }
 
-    /// Continues at the registry's offset, or starts again if the offset is unknown.
+    /// Continues at the registry's offset, or starts again if `from_scratch` is set or the offset
+    /// is unknown.
     async fn resume(&mut self, from_scratch: bool) -> Result<ResumeOutcome, Error> {
         let reached = match &self.session.url {
             Some(session) if !from_scratch => self.status(session.clone()).await,
@@ -181,7 +182,7 @@ impl<'u> Upload<'u> {
             && self.body.seek(position)
         {
             self.session.url = Some(session);
-            // Nothing of the chunk arrived, so try a smaller one.
+            // A proxy may have rejected the chunk because of its size, so try a smaller one.
             let size = self.chunk.map_or(CHUNK, |size| (size / 2).max(MIN_CHUNK));
             self.chunk = Some(size);
             let has_progressed = position > self.high_water_mark;

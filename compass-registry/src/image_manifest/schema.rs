@@ -109,7 +109,7 @@ pub fn sniff_media_type(bytes: &[u8]) -> Option<String> {
 }
 
 /// Returns the media type of a manifest. This is its own `mediaType`, else the declared one if it
-/// matches the content, else that of the content. Registries and proxies may declare a wrong one.
+/// matches the content, else that of the content. Registries and proxies may declare a wrong type.
 pub fn media_type_of(bytes: &[u8], declared: Option<&str>) -> Option<String> {
     let fields: TypeFields = serde_json::from_slice(bytes).ok()?;
     let own = fields.media_type.filter(|own| !own.is_empty());
