@@ -24,7 +24,7 @@ use crate::Error;
 /// # Cancellation
 /// Futures may be dropped at any time. They hold no state that a later call needs.
 ///
-/// # Who retries
+/// # Retries
 /// The implementation: readers report the first error.
 #[async_trait]
 pub trait BundleSource: Debug + Send + Sync {
