@@ -44,7 +44,7 @@ fn checksums(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Creates images that share base layers, as those of a product do.
+/// Creates images that share base layers, like the images of a product.
 fn images(count: u64, bases: u64) -> Vec<ArchiveImage> {
     let blob = |media_type: &str, seed: u64, size| Descriptor {
         size,

@@ -1,4 +1,4 @@
-//! Measures several tools at the same work, in turns.
+//! Measures several tools with the same work, in turn.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -47,7 +47,7 @@ struct Measurements {
 }
 
 impl Comparison {
-    /// Measures the contenders in turns, and returns the result as a Markdown table.
+    /// Measures the contenders in turn, and returns the result as a Markdown table.
     pub(crate) async fn run(
         &self,
         environment: &Environment,

@@ -1,4 +1,4 @@
-//! Compares `compass` with other tools at the same work, in turns.
+//! Compares `compass` with other tools that do the same work, in turn.
 //!
 //! ```sh
 //! cargo build --release && cargo run --release -p compass-benches

@@ -1,4 +1,5 @@
-//! Packages of other tools, read in sequence: what `docker save`, `tar` and release scripts write.
+//! Packages of other tools, read from start to end: the output of `docker save`, `tar` and release
+//! scripts.
 //!
 //! Formats are detected from the content; file names are only hints.
 
@@ -50,9 +51,9 @@ use crate::read::BundleSource;
 
 /// A package that another tool wrote.
 ///
-/// Reading it takes one pass over the file and finds the digest of every layer. As an
-/// [`ImageSource`], it seeks a layer by reading the file from the start again; operations that need
-/// many layers, such as installing, read the file once instead.
+/// Opening it reads the file once and computes the digest of every layer. As an [`ImageSource`], it
+/// finds a layer by reading the file from the start again; operations that need many layers, such
+/// as an installation, read the file in one pass instead.
 #[derive(Debug, Clone)]
 pub struct ForeignPackage(Arc<Contents>);
 
@@ -128,7 +129,7 @@ impl ForeignPackage {
         &self.0.files
     }
 
-    /// Why the package contains no image. Only meaningful if it contains none.
+    /// Returns why the package contains no image. Call it only if there is none.
     pub(crate) fn no_image_reason(&self) -> &'static str {
         match self.is_archived_product() {
             true => {
@@ -158,8 +159,8 @@ impl ForeignPackage {
         self.0.problems.iter().cloned().chain(of_images).collect()
     }
 
-    /// Facts worth showing that are not problems: platforms that the package omits, and blobs that
-    /// no image uses.
+    /// Facts that are not problems, such as platforms that the package omits and blobs that no
+    /// image uses.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.0.notes.clone();
         for image in self.images() {
@@ -188,7 +189,7 @@ impl ForeignPackage {
         layers.collect()
     }
 
-    /// Adds a problem if the package contains `bundle.json`, which a foreign package cannot match.
+    /// Adds a problem if the package contains `bundle.json`: then it is a bundle that was changed.
     pub(crate) fn with_altered_bundle_problem(self) -> Self {
         let document = self.files().iter().find(|file| is_bundle_document(&file.path));
         let Some(document) = document else { return self };
@@ -248,7 +249,7 @@ impl ForeignPackage {
         Arc::clone(&self.0.source)
     }
 
-    /// Opens a blob by reading the file from the start up to it.
+    /// Finds a blob by reading the file from its start, and returns a reader of the blob.
     async fn find(&self, location: &BlobLocation) -> std::io::Result<Option<Reader>> {
         let limits = Limits::default();
         let source = reader_of(self.source());
@@ -286,7 +287,7 @@ async fn find_entry(tar: Reader, path: &str, limits: &Limits) -> std::io::Result
     Ok(None)
 }
 
-/// The decompressed content of a layer, for compressions that registries do not accept.
+/// Returns the decompressed content of a layer, for compressions that registries do not accept.
 async fn decompressed_blob(blob: Reader, limits: &Limits) -> std::io::Result<Reader> {
     match decode(blob, limits).await? {
         Decoded::Compressed(_, reader) | Decoded::Plain(reader) => Ok(reader),

@@ -1,6 +1,6 @@
 //! The bundle format: gzip members of stored blocks, and what a bundle consists of.
 //!
-//! Pure. Planning, writing and reading all build on it.
+//! These modules do no I/O; planning, writing and reading use them.
 
 pub mod document;
 pub mod gzip;

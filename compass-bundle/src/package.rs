@@ -55,8 +55,8 @@ impl From<ForeignPackage> for Package {
 impl Package {
     /// Opens a package. Reads only the start of a bundle, and all of a foreign package.
     ///
-    /// The content decides: a bundle has `bundle.json` as its first entry. Its gzip framing is not
-    /// enough, because other tools write the same.
+    /// The content decides: a bundle has `bundle.json` as its first entry. The gzip framing does
+    /// not decide, because other tools write the same framing.
     ///
     /// # Errors
     /// As [`Bundle::read`] and [`ForeignPackage::read`]. For a file that starts as a bundle but is

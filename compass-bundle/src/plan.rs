@@ -1,4 +1,4 @@
-//! Plans a bundle: all its bytes, or their size and digest, in order.
+//! Plans a bundle: all its bytes in order, or their size and digest if they are not read yet.
 //!
 //! No I/O. Equal contents give equal plans, and equal plans give equal bytes.
 
@@ -52,11 +52,11 @@ pub(crate) struct PlannedArchive {
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedBlob {
     pub(crate) descriptor: Descriptor,
-    /// The repository that it is read from.
+    /// The repository to read it from.
     pub(crate) repository: Repository,
     /// The first image that needs it.
     pub(crate) reference: String,
-    /// The members that hold it, one or several.
+    /// Indexes of the members that hold it, at least one.
     pub(crate) places: Vec<usize>,
 }
 
@@ -167,7 +167,7 @@ impl BundlePlan {
         format!("{}.tar.gz", self.stem)
     }
 
-    /// The size of the file in bytes, exactly.
+    /// The exact size of the file in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -225,7 +225,7 @@ fn document_entry(stem: &str, document: &[u8], modified: u64) -> Result<Vec<u8>,
     let (path, size) = (format!("{stem}/{}", document::FILE_NAME), document.len() as u64);
     let mut bytes = tar_entry::file(&path, tar_entry::FILE_MODE, size, modified)?;
     if bytes.len() as u64 > tar_entry::BLOCK {
-        // Readers expect `bundle.json` behind one header.
+        // Readers expect a single header before `bundle.json`.
         return Err(Error::InvalidInput(format!("`{stem}` is too long for the name of a bundle")));
     }
     bytes.extend_from_slice(document);

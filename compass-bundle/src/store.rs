@@ -167,7 +167,7 @@ impl Store {
                 let to = (&*path, Overwrite::No);
                 let written =
                     match write_with_checksum(plan, Arc::clone(&source), to, options).await {
-                        // Another process was faster.
+                        // Another process published the bundle first.
                         Err(Error::AlreadyExists { .. }) if path.is_file() => {
                             return confirm_matches_plan(path, plan, source, options).await;
                         }
@@ -181,7 +181,7 @@ impl Store {
     }
 }
 
-/// Runs blocking file I/O on a thread for it.
+/// Runs blocking file I/O on a thread for blocking work.
 #[cfg(feature = "store")]
 async fn blocking(
     work: impl FnOnce() -> Result<Published, Error> + Send + 'static,

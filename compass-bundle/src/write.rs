@@ -1,4 +1,4 @@
-//! Executes a plan: to a file, in any order, or to a stream in order.
+//! Writes a planned bundle: to a file in any order, or to a stream in order.
 
 mod blob;
 mod checkpoint;
@@ -54,8 +54,9 @@ pub struct Written {
 
 /// Writes a bundle and its `.sha256` to a directory.
 ///
-/// Each blob is fetched once and written to all its places, several blobs at once; memory does not
-/// depend on their size. The bundle gets its name after all bytes were verified and synced to the disk.
+/// Each blob is fetched once and written to all its positions in the file. Several blobs are
+/// fetched at once; memory does not depend on their size. The file gets its final name after all
+/// bytes were verified and synced to the disk.
 ///
 /// # Errors
 /// The first error of the source, which names the image and the blob, or of the disk.
@@ -123,8 +124,8 @@ pub(crate) fn checksum_line(path: &Path, digest: Digest) -> String {
     format!("{}  {}\n", digest.hex(), path.file_name().unwrap_or_default().to_string_lossy())
 }
 
-/// The error of a command that cannot be sent, because the writing thread ended. Its own error has
-/// precedence.
+/// The error for a command that cannot be sent because the writing thread has ended. If the thread
+/// returned an error, callers report that one instead.
 fn writer_gone(path: &Path) -> Error {
     Error::io("write", path)(std::io::Error::other("the writing thread stopped"))
 }

@@ -1,5 +1,5 @@
-//! Over a slow connection, parts of a blob are fetched straight to their places: the bytes are the
-//! same, and each comes once.
+//! Prefetched parts of a blob over a slow connection: the bundle has the same bytes, and each byte
+//! is fetched once.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod sample;
@@ -20,11 +20,11 @@ use compass_registry::{
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use sample::{Counting, Shared};
 
-/// A source that is never fast enough with one connection.
+/// A source that lets parts of a blob be fetched ahead over several connections.
 struct Slow {
     source: Shared,
     parts: RangeOptions,
-    /// A byte of the large blobs that is wrong.
+    /// Offset of a byte of the large blobs that the source changes.
     wrong: Option<u64>,
 }
 
@@ -71,7 +71,7 @@ impl ImageSource for Slow {
     }
 }
 
-/// So large that such a blob is hashed together with the file as long as it comes in order.
+/// Size in bytes of a large blob, which is hashed together with the file while it arrives in order.
 const LARGE: usize = 4_400_000;
 
 fn images() -> Vec<Vec<Vec<u8>>> {

@@ -1,4 +1,4 @@
-//! Who reads nothing but `docs/bundle-format.md` finds every blob: a Python script does just that.
+//! A Python script that follows only `docs/bundle-format.md` finds every blob of a bundle.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod sample;

@@ -1,5 +1,5 @@
-//! Interoperability: the decompressors that a site may have read a bundle and an image archive, and a
-//! member that is cut out by itself.
+//! Interoperability: decompressors that a site may have can read a bundle, an image archive, and a
+//! single member of a bundle.
 //!
 //! Needs the Debian packages `pigz isal busybox p7zip-full libarchive-tools python3 nodejs perl
 //! default-jdk-headless`. If one is missing, its reader is skipped, unless `COMPASS_INTEROP=required`
@@ -42,7 +42,7 @@ fn decompressed(bytes: &[u8]) -> Vec<u8> {
     content
 }
 
-/// Compares what a program makes of a file with its content.
+/// Compares the output of a decompressor with the content of a file.
 fn assert_reads(program: &str, arguments: &[&str], file: &Path, content: &[u8]) {
     let ran = Command::new(program).args(arguments).arg(file).output();
     let output = match ran {
@@ -81,7 +81,7 @@ async fn bundle_is_read_by_every_gzip() {
     }
     assert_eq!(files.len(), 3);
 
-    // The member of `bundle.json`, cut out.
+    // Only the member of `bundle.json`.
     let mut first = flate2::bufread::GzDecoder::new(&bundle[..]);
     let mut content = Vec::new();
     first.read_to_end(&mut content).unwrap();

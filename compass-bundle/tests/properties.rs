@@ -1,4 +1,5 @@
-//! Whatever the images, the workers and the chunks: the same bytes, and they can be read again.
+//! For any images, number of jobs and chunk size, bundles have the same bytes and can be read
+//! again.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod sample;
@@ -14,7 +15,7 @@ use futures_util::StreamExt as _;
 use proptest::prelude::*;
 use sample::{Counting, Shared};
 
-/// Layers of sizes around the edges of blocks; the same seed is the same layer.
+/// Layers with sizes around block boundaries. Equal seeds give equal layers.
 fn layer() -> impl Strategy<Value = Vec<u8>> {
     let size = prop_oneof![
         0_usize..3,
@@ -139,7 +140,7 @@ proptest! {
                 let mut bad = good.clone();
                 bad[at] ^= 1 << bit;
                 std::fs::write(&path, &bad).unwrap();
-                // What is open has a structure to be located in; else it is refused with a reason.
+                // Opening may reject the file. If it opens, verification must locate the damage.
                 let Ok(bundle) = Bundle::open(&path).await else { continue };
                 let verified = bundle.verify(&VerifyOptions::default()).await.unwrap();
                 assert!(!verified.is_ok(), "byte {at}");

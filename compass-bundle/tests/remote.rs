@@ -17,7 +17,7 @@ use compass_registry::testing::random_bytes;
 use compass_registry::{NoProgress, RetryPolicy};
 use sample::CountedFile;
 
-/// A bundle of three images with this number of bytes each.
+/// Writes a bundle of three images with layers of this size.
 async fn bundle(directory: &std::path::Path, seed: u64, bytes: usize) -> Arc<CountedFile> {
     let images: Vec<_> = (0..3).map(|number| vec![random_bytes(seed + number, bytes)]).collect();
     let (storage, references) = sample::store(&images).await;
@@ -69,7 +69,7 @@ async fn verify_and_unpack_read_remote_file_once() {
     assert_eq!(unpacked.files, 1 + 1 + 3);
 }
 
-/// Starts a web server with these responses, one a connection. Returns its address, and counts
+/// Starts a web server with these responses, one per connection. Returns its address, and counts
 /// requests.
 fn web(answers: &'static [&'static str]) -> (String, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! Interrupted at any moment, packaging goes on where it was, and gives the same bytes.
+//! A bundle whose writing is interrupted at any time is resumed and has the same bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod sample;
@@ -14,14 +14,14 @@ use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::random_bytes;
 use sample::{Counting, Shared};
 
-/// Workers of a run.
+/// Number of jobs of a run.
 const JOBS: usize = 3;
 
-/// What a worker may have to fetch again where the orders on their way are still carried out: what
-/// it had gathered, and what it was handing over.
+/// Maximum number of bytes that a job fetches again after an interruption: the chunk that it had
+/// not passed to the writer.
 const CHUNK: u64 = 512 << 10;
 
-/// What stands in the file when a run is interrupted is not kept where it is less.
+/// Number of verified bytes below which an interrupted run does not keep its file.
 const WORTH_KEEPING: u64 = 1 << 20;
 
 fn options() -> WriteOptions {
@@ -49,7 +49,7 @@ async fn run(source: &Arc<Counting>, plan: &BundlePlan, directory: &Path) -> Wri
     }
 }
 
-/// Runs until so many bytes have come, and stops without a word.
+/// Writes a bundle until `after` bytes were fetched, then drops the future.
 async fn interrupted(source: &Arc<Counting>, plan: &BundlePlan, directory: &Path, after: u64) {
     source.limit.store(after, Ordering::Relaxed);
     let shared = Arc::new(Shared(Arc::clone(source)));
@@ -57,7 +57,7 @@ async fn interrupted(source: &Arc<Counting>, plan: &BundlePlan, directory: &Path
     let mut running = Box::pin(write(plan, shared, directory, &options));
     let journal = directory.join(format!("{}.part.journal", plan.file_name()));
     let (mut before, mut rests) = (None, 0);
-    // What has come is noted by threads that a busy machine may not let run for a while.
+    // The threads that record checkpoints may be delayed on a busy machine.
     while rests < 4 {
         let waited = tokio::time::timeout(Duration::from_millis(50), &mut running).await;
         assert!(waited.is_err(), "the run cannot end before its bytes have come");
@@ -112,7 +112,7 @@ async fn what_an_earlier_run_left_is_proven_before_it_is_used() {
         let part = directory.path().join(format!("{}.part", plan.file_name()));
         let journal = directory.path().join(format!("{}.part.journal", plan.file_name()));
         match damage {
-            // The disk lost what it had not written when the power went.
+            // A power failure lost the bytes that were not on the disk.
             0 => std::fs::write(&part, b"").unwrap(),
             1 => {
                 let mut bytes = std::fs::read(&part).unwrap();

@@ -1,4 +1,4 @@
-//! Values as human output shows them.
+//! Formats values for human output.
 
 use compass_manifest::escape::escape;
 

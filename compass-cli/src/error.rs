@@ -116,7 +116,7 @@ impl CliError {
     }
 }
 
-/// Words the hint of a library with the options of this program.
+/// Formats the hint of a library with the options of this program.
 pub(crate) fn hint_text(hint: Hint) -> String {
     match hint {
         Hint::AllPlatforms => "copy the image with all its platforms: `--platform all`".to_owned(),

@@ -1,4 +1,4 @@
-//! Writes files atomically: a file is either complete or not there.
+//! Writes files atomically: a file is either complete or does not exist.
 
 use std::fs;
 use std::io::{self, Write as _};

@@ -1,8 +1,8 @@
 //! Runs git for a release repository. No other module runs git.
 //!
-//! The work tree, its history and its `.git/config` are untrusted: a pull request wrote the first two.
-//! No program that they name is run, and nothing is fetched ([`command`] lists the precautions).
-//! Git's own check of the owner of a clone stays enabled.
+//! The work tree, its history and its `.git/config` are untrusted: a pull request can change the
+//! first two. No program that they name is run, and nothing is fetched ([`command`] lists the
+//! precautions). Git's own check of the owner of a clone stays enabled.
 
 mod command;
 mod history;

@@ -24,7 +24,8 @@ pub(crate) struct ImageUsage {
     pub(crate) unread: Vec<(String, String)>,
 }
 
-/// Finds the images that the YAML of a package names. Damaged files are left to `verify`.
+/// Finds the images that the YAML of a package names. Damaged files are skipped; `verify` reports
+/// them.
 pub(crate) async fn referenced_images(package: &Package) -> ImageUsage {
     let (mut usage, images) = (ImageUsage::default(), package.images());
     let present = PresentImages::new(images.iter().map(|image| image.reference));
@@ -36,7 +37,7 @@ pub(crate) async fn referenced_images(package: &Package) -> ImageUsage {
     usage
 }
 
-/// Whether the name of a file says that it is YAML.
+/// Whether a file has the extension of YAML.
 pub(crate) fn is_yaml(path: &str) -> bool {
     [".yaml", ".yml"].iter().any(|extension| path.ends_with(extension))
 }

@@ -138,7 +138,7 @@ fn without_passwords(text: &str) -> String {
 fn start_log(Cli { global, command }: &Cli) {
     use tracing_subscriber::filter::LevelFilter;
     let level = match global.verbose {
-        // The warnings of a server concern its operator, who sees no client's errors.
+        // The operator of a server needs its warnings, because its errors are sent to the clients.
         0 if matches!(command, Command::Serve(_)) => LevelFilter::WARN,
         0 => LevelFilter::OFF,
         1 => LevelFilter::INFO,

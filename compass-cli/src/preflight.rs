@@ -1,5 +1,6 @@
 //! Checks that a target is complete before it is listed, synced or packaged. A file that cannot be
-//! read as intended hides images and files, and that would be noticed only at the installation.
+//! parsed as intended would omit images and files from the package, and only the installation would
+//! fail.
 
 use std::collections::BTreeSet;
 

@@ -22,7 +22,7 @@ pub(crate) struct Registries {
 }
 
 impl Registries {
-    /// With the host settings of the policy.
+    /// Uses the host settings of the policy.
     pub(crate) fn new(repository: &Repository, global: &GlobalArgs) -> Self {
         Self {
             root: repository.root.clone(),
@@ -31,7 +31,7 @@ impl Registries {
         }
     }
 
-    /// Without the host settings of a policy.
+    /// Uses no host settings of a policy.
     pub(crate) fn without_policy(global: &GlobalArgs) -> Self {
         Self {
             root: PathBuf::new(),
@@ -41,7 +41,7 @@ impl Registries {
         }
     }
 
-    /// With the policy of `--repo` or `--policy`; a site has no release repository otherwise.
+    /// Uses the policy of `--repo` or `--policy`, if given: a site has no release repository.
     pub(crate) fn at_site(global: &GlobalArgs) -> Result<Self> {
         Ok(match (&global.repo, &global.policy) {
             (Some(_), _) => Self::new(&Repository::open(global)?, global),
@@ -50,7 +50,7 @@ impl Registries {
         })
     }
 
-    /// With short timeouts and few retries, for interactive commands.
+    /// Sets short timeouts and few retries, for interactive commands.
     pub(crate) fn interactive(self) -> Self {
         let (idle_timeout, connect_retry) = (Duration::from_secs(15), Duration::ZERO);
         let retry = RetryPolicy { max_attempts: 2, idle_timeout, connect_retry, ..self.retry };

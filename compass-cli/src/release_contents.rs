@@ -21,7 +21,7 @@ pub(crate) struct ReleaseContents {
     pub(crate) version: String,
     /// The product version of a hotfix whose own version does not start with it.
     pub(crate) base: Option<String>,
-    /// The paths in the repository whose last change is that of the package.
+    /// The paths in the repository whose last change determines the commit and time of the package.
     pub(crate) paths: Vec<String>,
     pub(crate) files: Vec<ContentFile>,
     pub(crate) images: Vec<TargetImage>,

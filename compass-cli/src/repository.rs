@@ -26,7 +26,7 @@ pub(crate) struct Repository {
     pub(crate) root: PathBuf,
     pub(crate) policy: Arc<Policy>,
     pub(crate) tree: Arc<Tree>,
-    /// The parsed files, which a command parses once.
+    /// The parsed files. A command parses them once.
     release: OnceLock<ReleaseRepository>,
     pub(crate) checkout: Checkout,
     /// All findings, without the severities and suppressions of the policy.

@@ -24,7 +24,7 @@ pub(crate) struct GateArgs {
 }
 
 impl GateArgs {
-    /// Whether the rules are skipped, which every result contains.
+    /// Returns whether the rules are skipped; if so, adds the reason to warnings and results.
     fn is_skipped(&self, output: &Output) -> bool {
         let Some(reason) = &self.no_check else { return false };
         output.warn(&format!("not checked by the rules: {reason}"));

@@ -103,7 +103,7 @@ fn noted(out: &Path) -> u64 {
     marks.map(|mark| u64::from_le_bytes(mark.try_into().unwrap())).sum()
 }
 
-/// The bytes that a registry has sent, once it has noticed that the client is gone.
+/// The bytes that a registry has sent, after it has noticed that the client disconnected.
 fn settled(registry: &FaultyRegistry) -> u64 {
     loop {
         let before = registry.blob_bytes();

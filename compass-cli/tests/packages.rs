@@ -1,4 +1,4 @@
-//! Packages of every kind in other tools, and packages of other tools.
+//! Packages of every kind are read by other tools, and packages of other tools by `compass`.
 //!
 //! Needs the same programs as `interop.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]

@@ -1,4 +1,4 @@
-//! `compass serve --writable`: after a kill, with a full disk, and its exit.
+//! `compass serve --writable`: the data after a kill, a full disk, and the exit.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -50,7 +50,7 @@ async fn write_foreign(package: &ForeignPackage, directory: &Path) -> Result<Vec
         let (path, mode) = (entry.path.clone(), entry.mode);
         let bytes = package.content(files[0], entry).await?;
         for file in files {
-            // A file of another path is a link to this entry.
+            // A file with another path is a link to this entry.
             let own = if file.path == path.text { &path.bytes } else { file.path.as_bytes() };
             let own = Path::new(OsStr::from_bytes(own));
             write_below(directory, own, &bytes, mode)?;

@@ -21,10 +21,10 @@ const MAX_ENTRIES: usize = 100_000;
 /// Maximum length of a chain of links.
 const MAX_LINKS: usize = 8;
 
-/// Maximum bytes of small entries that are kept for one archive.
+/// Maximum total size in bytes of the small entries that are kept for one archive.
 const MAX_KEPT: usize = 32 << 20;
 
-/// Maximum bytes that are kept for a whole package.
+/// Maximum memory in bytes for the names and small entries of a whole package.
 const MAX_KEPT_OF_PACKAGE: usize = 256 << 20;
 
 /// Reason for an archive that contains blobs of images but does not list them.
@@ -85,7 +85,7 @@ pub(super) struct ScannedEntry {
     /// The whole content if it may be JSON, otherwise its first bytes.
     pub(super) head: Bytes,
     pub(super) content: EntryContent,
-    /// What the content contains, if it is an archive.
+    /// The images or archives in the content, if it is an archive.
     pub(super) inside: NestedContent,
 }
 
@@ -278,7 +278,8 @@ impl ScannedArchive {
         has_parts && !self.is_image()
     }
 
-    /// Why the archive is not an image archive, for files whose name says that they are one.
+    /// Returns why the archive is not an image archive, for files whose name implies that they are
+    /// one.
     pub(super) fn no_image_reason(&self) -> &'static str {
         match self.is_pre_1_10() {
             true => PRE_1_10,

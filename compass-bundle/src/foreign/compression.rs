@@ -14,7 +14,7 @@ pub(crate) enum Compression {
     Bzip2,
 }
 
-/// What the first bytes of a file say about its compression.
+/// The compression that the first bytes of a file indicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Match {
     /// Not compressed with a known format.
@@ -51,7 +51,7 @@ impl Compression {
             false => Match::Maybe(compression),
         };
         match head {
-            // The method, no reserved flags, and one of the levels that compressors record.
+            // The deflate method, no reserved flags, and a level that compressors record.
             [0x1f, 0x8b, 8, 0..0x20, _, _, _, _, 0 | 2 | 4, ..] => sure(MIN_GZIP_SIZE, Self::Gzip),
             [0x1f, 0x8b, 8, 0..0x20, ..] => Match::Maybe(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {

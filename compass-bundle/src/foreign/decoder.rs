@@ -21,7 +21,7 @@ struct DecodeStep {
     produced: usize,
     /// The frame or stream is complete.
     ended: bool,
-    /// Total bytes that must be reserved before the next call.
+    /// Total memory in bytes that must be reserved before the next call.
     required_memory: Option<u64>,
 }
 

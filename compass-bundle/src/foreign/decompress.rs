@@ -29,7 +29,7 @@ pub(crate) enum Decoded {
     Unsupported(&'static str),
 }
 
-/// Maximum nesting of compressions. Scripts that gzip the output of `docker save | gzip` exist.
+/// Maximum nesting of compressions. Some scripts compress the output of `docker save | gzip` again.
 const MAX_COMPRESSIONS: usize = 2;
 
 /// Size of a tar header in bytes.
@@ -41,7 +41,7 @@ pub(crate) async fn decode(reader: Reader, limits: &Limits) -> Result<Decoded> {
     decode_counted(count_input(reader, &input), &input, limits).await
 }
 
-/// As [`decode`], for a reader whose bytes are counted in `input` already.
+/// Same as [`decode`], and counts the bytes of `reader` in `input`.
 async fn decode_counted(reader: Reader, input: &InputCounter, limits: &Limits) -> Result<Decoded> {
     let (head, whole) = peek_header(reader).await?;
     let (compression, is_sure) = match Compression::sniff(&head) {
@@ -109,7 +109,7 @@ async fn peek_header(mut reader: Reader) -> Result<(Vec<u8>, Reader)> {
     Ok((head, whole))
 }
 
-/// Whether bytes start with a tar header, by its checksum.
+/// Whether bytes are a tar header with a valid checksum.
 pub(super) fn is_tar(head: &[u8]) -> bool {
     let Ok(head) = <&[u8; 512]>::try_from(head) else { return false };
     let field = String::from_utf8_lossy(&head[148..156]).into_owned();

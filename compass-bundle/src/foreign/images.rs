@@ -42,7 +42,7 @@ impl ForeignImage {
     }
 }
 
-/// Maximum layers of an image, and images of an index. Container runtimes mount fewer.
+/// Maximum layers of an image, and images of an index. Container runtimes mount fewer layers.
 const MAX_LISTED: usize = 1000;
 
 /// Maximum entries in all manifests of a package, counted for every name of an image.
@@ -65,7 +65,7 @@ pub(super) struct ImageCollector {
     listed: usize,
 }
 
-/// Results for one archive besides its images.
+/// Results for one archive other than its images.
 #[derive(Debug, Default)]
 pub(super) struct CollectedArchive {
     pub(super) blobs: Vec<(Digest, EntryBlob)>,
@@ -227,7 +227,7 @@ impl ImageCollector {
         Ok(())
     }
 
-    /// Finishes; returns the images, and a problem for each reference of several images.
+    /// Returns the images, and a problem for each reference that several images have.
     pub(super) fn finish(mut self) -> Result<(Vec<ForeignImage>, Vec<String>), Error> {
         for number in self.conflicts().into_values().flatten() {
             if self.tagged.contains(&number) {

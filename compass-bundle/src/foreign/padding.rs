@@ -29,7 +29,8 @@ impl Padding {
     }
 }
 
-/// Reads to the end of the compressed file, where decoders verify checksums.
+/// Checks that only zeros follow. Reads to the end of the compressed file, because the decoders
+/// verify checksums there.
 pub(super) async fn require_end(rest: &mut (impl AsyncRead + Unpin)) -> std::io::Result<()> {
     let mut padding = Padding::default();
     let mut buffer = vec![0; 64 << 10];

@@ -12,7 +12,7 @@ const BLOCK: usize = 512;
 /// Maximum nesting of archives that are searched.
 const MAX_DEPTH: usize = 8;
 
-/// What a nested archive contains.
+/// The images or archives that a nested archive contains.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum NestedContent {
     #[default]
@@ -68,7 +68,7 @@ impl Probe {
         self.is_tar
     }
 
-    /// What the bytes so far contain.
+    /// Returns the images or archives in the bytes so far.
     pub(super) fn inside(&self) -> NestedContent {
         self.inside
     }

@@ -26,7 +26,7 @@ pub(crate) struct SequentialBlobs {
 }
 
 impl SequentialBlobs {
-    /// Starts at the beginning. Returns `None` if the file is no longer a package.
+    /// Opens the package at its start. Returns `None` if the file is no longer a package.
     pub(crate) async fn open(package: &ForeignPackage) -> std::io::Result<Option<Self>> {
         let limits = Limits::default();
         let source = reader_of(package.source());

@@ -241,7 +241,7 @@ async fn read_global_header(raw: RawEntry) -> Result<()> {
     Ok(())
 }
 
-/// Prefixes an error with the path of the file that it concerns.
+/// Prefixes an error with the path of the affected file.
 pub(super) fn in_file(path: &str, error: &Error) -> Error {
     Error::new(error.kind(), format!("{}: {error}", path.escape_debug()))
 }

@@ -20,14 +20,15 @@ pub const FILE_NAME: &str = "bundle.json";
 /// Maximum size of `bundle.json` in bytes.
 pub(crate) const MAX_DOCUMENT: u64 = 16 << 20;
 
-/// Maximum length of any list. A list element takes far more memory than its bytes in JSON.
+/// Maximum number of elements of any list. A list element takes far more memory than its bytes in
+/// JSON.
 const MAX_LISTED: usize = 50_000;
 
 /// Maximum total size of image manifests in a bundle, in bytes: enough for a thousand large
 /// indexes.
 pub(crate) const MAX_MANIFESTS: u64 = 64 << 20;
 
-/// Estimated memory for each manifest besides its bytes.
+/// Estimated memory for a manifest in addition to its content, in bytes.
 pub(crate) const MANIFEST: u64 = 128;
 
 /// The content of `bundle.json`.
@@ -86,8 +87,8 @@ pub struct BundleFile {
     /// Permissions in octal, such as `0755`, unless they are 0644.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// Digest of the content. `None` for image archives: the digests of their blobs are known
-    /// before the first layer is read.
+    /// Digest of the content. `None` for image archives: the document is written before any layer
+    /// is read, when only the digests of their blobs are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// The image, if the file is an image archive.

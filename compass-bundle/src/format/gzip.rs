@@ -67,7 +67,7 @@ fn block_header(position: u64, total: u64) -> [u8; 5] {
     [u8::from(remaining <= BLOCK), low, high, !low, !high]
 }
 
-/// Puts block headers between the content bytes of a member, from any of its bytes on.
+/// Inserts block headers into the content of a member, starting at any content byte.
 #[derive(Debug, Clone)]
 pub struct Framer {
     position: u64,
@@ -75,7 +75,7 @@ pub struct Framer {
 }
 
 impl Framer {
-    /// Begins at `position` of `total` bytes of content.
+    /// Creates a framer that starts at `position` of `total` bytes of content.
     pub fn new(position: u64, total: u64) -> Self {
         Self { position, total }
     }
@@ -94,7 +94,7 @@ impl Framer {
         }
     }
 
-    /// Ends the blocks: a member without content has an empty one.
+    /// Passes on the empty block of a member without content. Other members need no final call.
     pub fn finish(&self, mut sink: impl FnMut(&[u8])) {
         if self.total == 0 {
             sink(&block_header(0, 0));
@@ -102,17 +102,17 @@ impl Framer {
     }
 }
 
-/// Takes the content out of a member and checks every byte that is not content.
+/// Extracts the content of a member and checks its headers; with [`Self::new`] also its trailer.
 #[derive(Debug, Clone)]
 pub struct Deframer {
     position: u64,
     total: u64,
-    /// The part of the member that the next byte belongs to.
+    /// The part of the member that contains the next byte.
     part: Part,
-    /// Bytes of that part that were read, unless it is content.
+    /// Number of bytes of that part that were read, unless it is content.
     read: usize,
     trailer: [u8; 8],
-    /// The checksum of the content, for readers that begin with the header and want it compared.
+    /// The checksum of the content; `None` if the trailer is not compared.
     crc: Option<crc32fast::Hasher>,
 }
 
@@ -126,18 +126,21 @@ enum Part {
 }
 
 impl Deframer {
-    /// Reads a whole member with `total` bytes of content, and compares its checksum.
+    /// Creates a deframer for a whole member that compares the checksum. `total` is the size of the
+    /// content in bytes.
     pub fn new(total: u64) -> Self {
         Self { crc: Some(crc32fast::Hasher::new()), ..Self::without_checksum(total) }
     }
 
-    /// Reads a whole member with `total` bytes of content, whose content has a digest of its own.
+    /// Creates a deframer for a whole member that does not compare the checksum, for content that
+    /// is verified by a digest. `total` is the size of the content in bytes.
     pub fn without_checksum(total: u64) -> Self {
         let part = Part::Header;
         Self { position: 0, total, part, read: 0, trailer: [0; 8], crc: None }
     }
 
-    /// Reads a member with `total` bytes of content from [`offset`]`(position)` on.
+    /// Creates a deframer for the part of a member from [`offset`]`(position)` on. `total` is the
+    /// size of the content in bytes.
     pub fn at(position: u64, total: u64) -> Self {
         let mut deframer = Self { position, ..Self::without_checksum(total) };
         deframer.part = deframer.next_part();
@@ -147,8 +150,7 @@ impl Deframer {
     /// Takes the next bytes of the member and passes the content on in slices.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the framing is wrong, and the errors
-    /// of `sink`.
+    /// [`Error::Damaged`] if the framing is wrong; the errors of `sink`.
     pub fn for_each_slice(
         &mut self,
         mut framed: &[u8],
@@ -184,10 +186,11 @@ impl Deframer {
         Ok(())
     }
 
-    /// Checks that the member ended, and that its trailer fits the content.
+    /// Checks that the member is complete; with [`Self::new`] also that its trailer matches the
+    /// content.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if not.
+    /// [`Error::Damaged`] if a check fails.
     pub fn finish(self) -> Result<(), Error> {
         if self.part != Part::Trailer || self.read < self.trailer.len() {
             return Err(Error::damaged("the gzip member is cut off"));
@@ -199,7 +202,7 @@ impl Deframer {
         Ok(())
     }
 
-    /// Compares bytes with the rest of the present part, and says how many belong to it.
+    /// Compares bytes with the rest of the current part; returns how many of them belong to it.
     fn expect(
         &mut self,
         framed: &[u8],
@@ -233,7 +236,7 @@ impl Deframer {
         Ok(count)
     }
 
-    /// The part that begins before the content byte at the present position.
+    /// Returns the part that follows at the current position.
     fn next_part(&self) -> Part {
         match self.position {
             end if end == self.total && self.total > 0 => Part::Trailer,

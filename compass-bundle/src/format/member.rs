@@ -1,12 +1,14 @@
-//! Where the members of a bundle are in the file, and how content gets in and out of them.
+//! The positions of members in a bundle, and the encoding and decoding of their content.
 
 use std::ops::Range;
 
 use super::gzip::{self, Deframer, Framer};
 use crate::Error;
 
-/// The place of a member in a file. The content of an image archive is in a member twice: its own,
-/// which is the content of one of the bundle.
+/// The position of a gzip member in a bundle.
+///
+/// An image archive is a gzip file itself, so its content is `nested`: it is framed as a member of
+/// the archive, and that member is the content of a member of the bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Member {
     /// The offset of the gzip header in the file.
@@ -17,24 +19,24 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// The bytes of the file that the member occupies.
+    /// The range of the file that the member occupies.
     pub(crate) fn file_range(self) -> Range<u64> {
         self.offset..self.offset.saturating_add(gzip::member_size(self.outer_size()))
     }
 
-    /// The bytes of the file that hold a range of the content.
+    /// The range of the file that holds a range of the content.
     pub(crate) fn content_range(self, range: Range<u64>) -> Range<u64> {
         let outer = self.outer_offset(range.start)..self.outer_offset(range.end);
         let start = self.offset.saturating_add(gzip::offset(outer.start));
         start..self.offset.saturating_add(gzip::offset(outer.end))
     }
 
-    /// Encodes the whole member.
+    /// Creates an encoder for the whole member.
     pub(crate) fn encoder(self) -> MemberEncoder {
         self.encode_from(0, 0)
     }
 
-    /// Encodes content from this byte of it on.
+    /// Creates an encoder for the content from the byte at `position` on.
     pub(crate) fn encoder_at(self, position: u64) -> MemberEncoder {
         self.encode_from(position, self.outer_offset(position))
     }
@@ -45,13 +47,14 @@ impl Member {
         MemberEncoder { outer: layer(outer, self.outer_size()), inner }
     }
 
-    /// Decodes the whole member and compares its checksums.
+    /// Creates a decoder for the whole member that compares its checksums.
     pub(crate) fn decoder(self) -> MemberDecoder {
         let inner = self.nested.then(|| Deframer::new(self.size));
         MemberDecoder { outer: Deframer::new(self.outer_size()), inner }
     }
 
-    /// Decodes the whole member, whose content is compared with a digest.
+    /// Creates a decoder for the whole member that does not compare checksums, for content that is
+    /// verified by a digest.
     pub(crate) fn decoder_without_checksum(self) -> MemberDecoder {
         let inner = self.nested.then(|| Deframer::without_checksum(self.size));
         MemberDecoder { outer: Deframer::without_checksum(self.outer_size()), inner }
@@ -75,24 +78,25 @@ impl Member {
         if self.nested { gzip::member_size(self.size) } else { self.size }
     }
 
-    /// The position in the content of the outer member.
+    /// Converts a position in the content to one in the content of the outer member.
     fn outer_offset(self, position: u64) -> u64 {
         if self.nested { gzip::offset(position) } else { position }
     }
 }
 
-/// Computes the places of members one after another. A blob is in a member of its own; the bytes
-/// between two blobs, a run, are in one member as well.
+/// Computes the positions of consecutive members.
+///
+/// Each blob has a member of its own; the bytes between two blobs, called a run, share one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct MemberCursor {
     /// The end of the last member in the file.
     offset: u64,
-    /// Bytes of the run that follows it.
+    /// Size in bytes of the run that follows that member.
     run: u64,
 }
 
 impl MemberCursor {
-    /// The size of the file, if nothing follows. A run must have ended.
+    /// The end of the last member. The caller must have ended the run.
     pub(crate) fn offset(self) -> u64 {
         self.offset
     }
@@ -108,7 +112,7 @@ impl MemberCursor {
         (size > 0).then(|| self.append(size, false))
     }
 
-    /// Places content in a member of its own. A run before it must have ended.
+    /// Adds a member for `size` bytes of content. The caller must have ended the run before it.
     pub(crate) fn append(&mut self, size: u64, nested: bool) -> Member {
         let member = Member { offset: self.offset, size, nested };
         self.offset = member.file_range().end;
@@ -148,7 +152,7 @@ impl Layer {
 }
 
 impl MemberEncoder {
-    /// Passes on what precedes the content. Only an encoder of the whole content has it.
+    /// Passes on the headers before the content. Only for an encoder of the whole member.
     pub(crate) fn begin(&mut self, mut sink: impl FnMut(&[u8])) {
         sink(&gzip::HEADER);
         if self.inner.is_some() {
@@ -165,7 +169,8 @@ impl MemberEncoder {
         }
     }
 
-    /// Passes on what follows the content. Only an encoder of the whole content has it.
+    /// Passes on the trailers after the content. Only for an encoder of the whole member: an
+    /// encoder that started later does not know the checksum.
     pub(crate) fn finish(self, mut sink: impl FnMut(&[u8])) {
         let Self { mut outer, inner } = self;
         if let Some(inner) = inner {
@@ -204,10 +209,10 @@ impl MemberDecoder {
         }
     }
 
-    /// Checks that the member ended as it must.
+    /// Checks that the member is complete.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if it is cut off, or a checksum is wrong.
+    /// [`Error::Damaged`] if the member is cut off, or a compared checksum is wrong.
     pub(crate) fn finish(self) -> Result<(), Error> {
         self.inner.map_or(Ok(()), Deframer::finish)?;
         self.outer.finish()

@@ -10,7 +10,7 @@ use crate::format::document::{BundleDocument, BundleKind};
 /// Suffix of image archives.
 pub(crate) const ARCHIVE_SUFFIX: &str = "-image.tar.gz";
 
-/// Checks a name that becomes part of a path. Names of untrusted bundles are checked as well.
+/// Checks a name that becomes part of a path, because bundles to read are untrusted.
 pub(crate) fn validate_name(what: &str, text: &str) -> Result<(), Error> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
     if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain) {
@@ -39,8 +39,9 @@ pub(crate) fn validate_path(path: &str) -> Result<(), Error> {
     }
 }
 
-/// Why a path may point out of its directory on some operating system. Foreign packages may use
-/// colons in file names, but a colon after one letter is a drive.
+/// Returns why a path may leave its directory on some operating system.
+///
+/// Foreign packages may use colons in file names, but a colon after a single letter marks a drive.
 pub(crate) fn unsafe_path_reason(path: &str) -> Option<&'static str> {
     if path.split('/').any(|step| matches!(step, "" | "." | "..")) {
         return Some("points outside");
@@ -89,7 +90,7 @@ pub(crate) fn validate_platforms(platforms: &[Platform]) -> Result<(), Error> {
 
 /// The file names of the image archives of a package, in the order of its images.
 ///
-/// A name contains as little of the reference as makes it unique: the last component of the
+/// A name is the first of these forms that is unique among the images: the last component of the
 /// repository; or the path below the project; or that path with the tag; or the whole repository
 /// with the tag; or the latter with a prefix of the reference's digest.
 pub fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<String> {
@@ -130,7 +131,7 @@ pub fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<
     names.collect()
 }
 
-/// Names, and how often each of them occurs.
+/// Names, and how often each of them occurs in lower case.
 type Counted = (Vec<String>, HashMap<String, usize>);
 
 /// Formats all names, and counts them.

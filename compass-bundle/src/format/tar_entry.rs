@@ -1,4 +1,4 @@
-//! Headers and padding of tar entries. They are the same in every run.
+//! Headers and padding of tar entries. They do not depend on the user, the time or the system.
 
 use tokio_tar::{EntryType, Header};
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use compass_registry::Progress;
 
-/// Progress of two passes. The second one repeats the reports of the first; as many bytes are
+/// Progress of two passes. The second pass reports the bytes of the first again, so they are
 /// skipped.
 pub(super) struct OffsetProgress {
     progress: Arc<dyn Progress>,

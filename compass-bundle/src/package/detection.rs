@@ -1,4 +1,4 @@
-//! Detection of bundles, and of where a file differs from one.
+//! Detection of bundles, and of the first difference between a file and a bundle.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,8 +33,8 @@ pub async fn mismatch_range(source: &Arc<dyn BundleSource>) -> Result<Range<u64>
     })
 }
 
-/// A source with the gzip header of a bundle, whatever its own is, that records how far it was
-/// read.
+/// A source that replaces its first bytes with the gzip header of a bundle, and records how far it
+/// was read.
 #[derive(Debug)]
 struct RecordingSource {
     source: Arc<dyn BundleSource>,

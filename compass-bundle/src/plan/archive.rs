@@ -21,14 +21,14 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// The size of the file in bytes: every part is a gzip member.
+    /// The size of the file in bytes. Every part is a gzip member.
     pub(crate) fn size(&self) -> u64 {
         let sizes = self.parts.iter().map(|part| gzip::member_size(part.size()));
         sizes.fold(0, u64::saturating_add)
     }
 }
 
-/// Lays out an archive. `platform` is the one shown to tools that read single images only.
+/// Lays out an archive. Tools without index support load the image for `platform`.
 pub(crate) fn lay_out(
     image: &ArchiveImage,
     platform: &Platform,

@@ -14,13 +14,13 @@ pub(crate) struct PlannedConfig {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
     pub(crate) layers: Vec<Descriptor>,
-    /// The number of its blob.
+    /// Index of its blob in the plan.
     pub(crate) blob: usize,
-    /// The image.
+    /// The reference of the image.
     pub(crate) reference: String,
 }
 
-/// The configurations of all images whose layers can be compared.
+/// Lists the configurations of all images whose layers can be compared.
 pub(super) fn plan(
     images: &[ArchiveImage],
     blobs: &[PlannedBlob],
@@ -62,7 +62,7 @@ impl PlannedConfig {
         self.size_problem().map_or(Ok(()), |what| Err(self.invalid(&what)))
     }
 
-    /// Checks that the configuration fits the layers.
+    /// Checks that the configuration matches the layers.
     pub(crate) fn check_layers(&self, bytes: &[u8]) -> Result<(), Error> {
         self.problem(bytes).map_or(Ok(()), |what| Err(self.invalid(&what)))
     }

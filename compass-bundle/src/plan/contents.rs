@@ -1,4 +1,4 @@
-//! What goes into a bundle.
+//! The contents of a bundle.
 
 use std::collections::BTreeSet;
 
@@ -11,16 +11,16 @@ use crate::format::document::{BundleKind, FILE_NAME, MANIFEST, MAX_DOCUMENT, MAX
 use crate::format::naming;
 use crate::format::tar_entry;
 
-/// What goes into a bundle.
+/// The contents of a bundle.
 #[derive(Debug, Clone)]
 pub struct BundleContents {
     /// The kind of package.
     pub kind: BundleKind,
-    /// The plugin, the addon, or the product.
+    /// Name of the plugin, addon or product.
     pub name: String,
-    /// Its version.
+    /// Version of the package.
     pub version: String,
-    /// The product version that a hotfix is for, if its own version does not begin with it.
+    /// The product version that a hotfix applies to, if its own version does not start with it.
     pub base_version: Option<String>,
     /// The commit that last changed the release manifest, if it is known.
     pub commit: Option<String>,
@@ -30,9 +30,9 @@ pub struct BundleContents {
     pub files: Vec<ContentFile>,
     /// The images, in the order of the release manifest.
     pub images: Vec<ArchiveImage>,
-    /// The platform that is shown to tools that read single images only.
+    /// The platform of the image that tools without index support load.
     pub platform: Platform,
-    /// The platforms in the name of the bundle; none if it is for those of the policy.
+    /// The platforms in the name of the bundle; empty if they are those of the policy.
     pub platforms: Vec<Platform>,
     /// Whether a product bundle has an archive for each image in addition to its image store. The other
     /// kinds have archives only.
@@ -46,11 +46,11 @@ pub struct ContentFile {
     pub path: String,
     /// Its permissions, such as 0o755.
     pub mode: u32,
-    /// The number of its bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Their digest.
+    /// Digest of the content.
     pub digest: Digest,
-    /// The bytes, if they are known. A plan without them describes a bundle but cannot be written.
+    /// The content, if known. A plan without it describes a bundle but cannot be written.
     pub bytes: Option<Bytes>,
 }
 
@@ -77,7 +77,7 @@ impl ContentFile {
     /// and digest are those of the bytes.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] if not.
+    /// [`Error::InvalidInput`] if a check fails.
     pub fn validate(&self) -> Result<(), Error> {
         naming::validate_portable_path(&self.path)?;
         if let Some(bytes) = &self.bytes

@@ -53,9 +53,11 @@ impl ArchiveImage {
         Ok(image)
     }
 
-    /// Sets the platform of a single image from its configuration, because it may differ from the wanted
-    /// one if no index names it. Use a [`CachingSource`](compass_registry::CachingSource), so that writing
-    /// the bundle does not fetch the configuration again.
+    /// Sets the platform of a single image from its configuration.
+    ///
+    /// Without an index that names the platform, it may differ from the wanted one. Use a
+    /// [`CachingSource`](compass_registry::CachingSource), so that writing the bundle does not
+    /// fetch the configuration again.
     ///
     /// # Errors
     /// If the configuration cannot be read.
@@ -196,8 +198,9 @@ fn require_images(reference: &Reference, entries: &[Descriptor]) -> Result<(), E
     }
 }
 
-/// A reference with a digest resolves only to that digest: part of an image index cannot be stored
-/// under the digest of the whole index.
+/// Checks that a reference with a digest resolves to that digest.
+///
+/// A part of an image index cannot be stored under the digest of the whole index.
 fn require_pinned(
     reference: &Reference,
     root: &RawManifest,

@@ -8,7 +8,8 @@ use compass_registry::{
 
 use crate::Error;
 
-/// The maximum size of a layer in bytes. It keeps sums of the sizes in hostile manifests in range.
+/// The maximum size of a layer in bytes. Without it, the sum of the sizes in a hostile manifest
+/// could overflow.
 const MAX_BLOB_BYTES: u64 = 1 << 40;
 
 /// An image with everything that a plan needs: its manifests, but no layers.
@@ -16,7 +17,7 @@ const MAX_BLOB_BYTES: u64 = 1 << 40;
 pub struct ArchiveImage {
     /// The reference in the release registry, which names the image in the bundle.
     pub reference: Reference,
-    /// The repository that its blobs are read from.
+    /// The repository to read its blobs from.
     pub repository: Repository,
     /// The selected platform; `None` if the image index is kept.
     pub platform: Option<Platform>,
@@ -38,7 +39,7 @@ impl ArchiveImage {
         std::iter::once(&self.root).chain(&self.children)
     }
 
-    /// The configuration and layers that are shown to tools that read single images only.
+    /// The configuration and layers of the image that tools without index support load.
     pub(crate) fn single(
         &self,
         platform: &Platform,

@@ -23,7 +23,7 @@ pub(crate) struct PlannedMember {
 pub(crate) enum Content {
     /// Bytes between blobs, or an image manifest.
     Run(Vec<Piece>),
-    /// A blob by its number, and the archive that it is in, unless it is in the image store.
+    /// A blob and the archive that contains it, by index; no archive for a blob of the image store.
     Blob { blob: usize, archive: Option<usize> },
 }
 
@@ -34,16 +34,16 @@ pub(crate) struct Piece {
     pub(crate) size: u64,
 }
 
-/// Where the bytes of a run come from.
+/// The origin of the bytes of a run.
 #[derive(Debug, Clone)]
 pub(crate) enum Origin {
-    /// The layout: `bundle.json`, headers, padding, manifests. With the archive they are in.
+    /// Bytes of the layout: `bundle.json`, headers, padding or manifests; `archive` contains them.
     Layout { bytes: Bytes, archive: Option<usize> },
-    /// A small file, by its number.
+    /// A small file, by index.
     File(usize),
 }
 
-/// Members while they are laid out.
+/// The list of members that is being built.
 pub(super) struct MemberList<'o> {
     owners: &'o BlobOwners<'o>,
     cursor: MemberCursor,
@@ -65,14 +65,14 @@ impl<'o> MemberList<'o> {
         }
     }
 
-    /// Adds bytes as a member of their own.
+    /// Adds a member that contains only these bytes.
     pub(super) fn add_separate(&mut self, bytes: Bytes, archive: Option<usize>) {
         self.end_run();
         self.extend_run(bytes, archive);
         self.end_run();
     }
 
-    /// Adds the parts of a tar, without the archives in it.
+    /// Adds the parts of a tar archive. `archives` are the image archives in it.
     pub(super) fn add_parts(&mut self, parts: Vec<Part>, mut archives: Vec<Archive>) {
         for part in parts {
             match part {
@@ -101,7 +101,7 @@ impl<'o> MemberList<'o> {
                     self.add_separate(gzip::member(&bytes).into(), Some(number));
                 }
                 Part::Blob(descriptor) => self.add_blob(descriptor, Some(number)),
-                // Image archives have none.
+                // An image archive contains no small files and no archives.
                 Part::File(..) | Part::Archive(..) => {}
             }
         }

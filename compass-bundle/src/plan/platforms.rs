@@ -7,15 +7,15 @@ use compass_registry::{Descriptor, Digest, Platform};
 pub enum Platforms {
     /// The image for one platform.
     One(Platform),
-    /// The whole image index. Tools that read single images only see the one for this platform.
+    /// The whole image index. Tools without index support load the image for this platform.
     All(Platform),
-    /// The image index with the images for these platforms only. Tools that read single images only see
-    /// the first.
+    /// The image index with the images for these platforms only. Tools without index support load
+    /// the image for the first one.
     Several(Vec<Platform>),
 }
 
 impl Platforms {
-    /// The platform that is shown to tools that read single images only.
+    /// The platform of the image that tools without index support load.
     ///
     /// # Panics
     /// If the list of [`Platforms::Several`] is empty.
@@ -26,7 +26,7 @@ impl Platforms {
         }
     }
 
-    /// The wanted platforms; for a whole index, the one for tools that read single images only.
+    /// The wanted platforms; for a whole index, the one that tools without index support load.
     pub(crate) fn wanted(&self) -> &[Platform] {
         match self {
             Self::One(platform) | Self::All(platform) => std::slice::from_ref(platform),
@@ -34,14 +34,14 @@ impl Platforms {
         }
     }
 
-    /// The wanted platforms that an image for the `offered` ones does not satisfy.
+    /// The wanted platforms that none of the `offered` ones satisfies.
     pub fn missing_from(&self, offered: &[Platform]) -> Vec<Platform> {
         let lacks = |wanted: &&Platform| !offered.iter().any(|own| own.satisfies(wanted));
         self.wanted().iter().filter(lacks).cloned().collect()
     }
 
-    /// The platform of a single image: the one in its configuration, or the wanted one if the
-    /// configuration satisfies that.
+    /// The platform of a single image: the wanted one that `own`, the platform in its
+    /// configuration, satisfies; otherwise `own`. Without `own`, the first wanted one.
     pub(super) fn of_image(&self, own: Option<Platform>) -> Platform {
         let satisfied = |wanted: &&Platform| own.as_ref().is_none_or(|own| own.satisfies(wanted));
         match self.wanted().iter().find(satisfied) {

@@ -1,5 +1,5 @@
-//! The image store of a product bundle: an OCI image layout that has every blob once
-//! (bundle format, "Image store").
+//! The image store of a product bundle: an OCI image layout that contains every blob once (bundle
+//! format, "Image store").
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub(crate) struct Store {
     pub(crate) described: ImageStore,
 }
 
-/// Lays out a store. `platform` is the one shown to tools that read single images only.
+/// Lays out a store. Tools without index support load the images for `platform`.
 pub(crate) fn lay_out(
     stem: &str,
     images: &[ArchiveImage],

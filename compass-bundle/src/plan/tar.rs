@@ -25,9 +25,9 @@ pub(crate) enum Part {
     /// An image manifest.
     Manifest(Bytes),
     Blob(Descriptor),
-    /// A small file of this many bytes, by its number.
+    /// A small file, by index, and its size in bytes.
     File(usize, u64),
-    /// An image archive of this many bytes, by its number.
+    /// An image archive, by index, and its size in bytes.
     Archive(usize, u64),
 }
 
@@ -80,7 +80,7 @@ impl TarLayout {
         Ok(start)
     }
 
-    /// Adds a small file, by its number.
+    /// Adds a small file, by index.
     pub(crate) fn small_file(
         &mut self,
         (path, mode): (&str, u32),
@@ -93,7 +93,7 @@ impl TarLayout {
         Ok(())
     }
 
-    /// Adds an image archive, by its number.
+    /// Adds an image archive, by index.
     pub(crate) fn archive(&mut self, path: &str, index: usize, size: u64) -> Result<(), Error> {
         self.header(path, tar_entry::FILE_MODE, size)?;
         self.part(Part::Archive(index, size));

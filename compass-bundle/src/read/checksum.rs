@@ -40,10 +40,10 @@ pub(crate) fn read_checksum(path: &Path) -> Result<Option<Digest>, Error> {
     checksum_in(&text, name.as_encoded_bytes()).map(Some).map_err(|reason| bad(&reason))
 }
 
-/// The digest of the file with this name in a `.sha256`.
+/// Returns the digest of the file with this name in the text of a `.sha256`.
 ///
 /// # Errors
-/// The reason, if there is none.
+/// The reason if there is no such digest.
 pub(crate) fn checksum_in(text: &[u8], name: &[u8]) -> Result<Digest, String> {
     if text.len() as u64 > MAX_CHECKSUM {
         return Err(format!("it has more than {MAX_CHECKSUM} bytes"));
@@ -80,7 +80,7 @@ fn named_digest(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((hex, file.strip_prefix(b"*").unwrap_or(file)))
 }
 
-/// Returns whether a path, with `/` or `\\`, ends with this file name.
+/// Returns whether this is the last component of a path with `/` or `\\` as the separator.
 fn is_path_of(path: &[u8], name: &[u8]) -> bool {
     [b'/', b'\\'].iter().any(|separator| path.rsplit(|byte| byte == separator).next() == Some(name))
 }

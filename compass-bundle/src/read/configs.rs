@@ -16,7 +16,7 @@ use crate::plan::members::Content;
 /// The maximum size in bytes of the configurations that are kept while the bundle is read.
 const MAX_KEPT: u64 = 16 << 20;
 
-/// The configurations of a bundle, kept while it is read.
+/// The configurations that are kept while a bundle is read.
 #[derive(Debug, Default)]
 pub(super) struct Configs {
     wanted: HashSet<usize>,
@@ -59,8 +59,8 @@ impl Configs {
 impl Bundle {
     /// Compares the number of layers and the digests of uncompressed layers with the configurations.
     ///
-    /// Compressed layers are not decompressed: their digests were compared, and their content was fixed
-    /// when they were built.
+    /// Compressed layers are not decompressed: their digests are compared when their members are
+    /// verified.
     pub(super) async fn verify_configs(&self, configs: &Configs) -> Result<Vec<Damage>, Error> {
         let mut damages = Vec::new();
         for config in self.plan().configs() {
@@ -87,7 +87,7 @@ impl Bundle {
             },
         };
         let is_intact = config.digest.algorithm().digest(&bytes) == config.digest;
-        // Verifying the blob reports one that is not.
+        // A damaged configuration is reported when its blob is verified.
         Ok(if is_intact { config.problem(&bytes) } else { None })
     }
 

@@ -26,7 +26,7 @@ impl BundleParser<'_> {
             let root = manifests.get(&image.digest);
             let root =
                 root.ok_or_else(|| self.invalid(format!("{} is missing", image.reference)))?;
-            // The manifest is held once for all images, and parsed for each.
+            // Images share the bytes of a manifest, but each image parses it.
             self.reserve_memory(root.descriptor().size)?;
             let children = manifests_below(root, &manifests)?;
             self.reserve_memory(children.len() as u64 * MANIFEST)?;
@@ -70,8 +70,8 @@ impl BundleParser<'_> {
         Ok(images)
     }
 
-    /// Reads the manifests, which precede all other blobs of a tar. Returns the size of the archive as
-    /// well.
+    /// Reads the manifests, which precede all other blobs of a tar. Also returns the size of the
+    /// archive.
     async fn blobs(
         &mut self,
         blobs: &[PlacedBlob],
@@ -88,7 +88,7 @@ impl BundleParser<'_> {
             if member.file_range().end > self.file.source().size() {
                 return Err(self.truncated());
             }
-            // The range is within the file, so the sums are as well.
+            // Cannot overflow, because the range of the member is within the file.
             size += framed(run) + framed(descriptor.size);
             end = offset + descriptor.size;
             is_leading &= RawManifest::is_manifest_type(&descriptor.media_type);
@@ -151,7 +151,7 @@ fn digests(blobs: &[PlacedBlob]) -> HashSet<Digest> {
     blobs.iter().map(|blob| blob.descriptor.digest).collect()
 }
 
-/// The layers that registries need not hold come along if they were available.
+/// Records the non-distributable layers that the bundle does not contain.
 fn note_unavailable(image: &mut ArchiveImage, placed: &HashSet<Digest>) -> Result<(), Error> {
     let layers = image.nondistributable_layers()?.into_iter().map(|layer| layer.digest);
     image.unavailable = layers.filter(|layer| !placed.contains(layer)).collect();

@@ -10,10 +10,10 @@ use crate::format::member::MemberDecoder;
 use crate::plan::BundlePlan;
 use crate::plan::members::{Content, Origin, PlannedMember};
 
-/// Bytes per read.
+/// Number of bytes per read.
 pub(super) const READ: u64 = 512 << 10;
 
-/// Compares one member, whose bytes are pushed in order.
+/// Compares one member with the plan. The caller pushes its bytes in order.
 pub(super) struct MemberVerifier<'p> {
     number: usize,
     /// The offset of the next byte in the file.
@@ -22,7 +22,7 @@ pub(super) struct MemberVerifier<'p> {
     decoder: MemberDecoder,
     content: ContentVerifier<'p>,
     damage: Option<Finding>,
-    /// The content, if it is to be kept.
+    /// The content, if it is kept.
     collected: Option<Vec<u8>>,
 }
 
@@ -36,11 +36,11 @@ struct ContentVerifier<'p> {
     hasher: Option<Hasher>,
 }
 
-/// Something that differs from the plan.
+/// A difference from the plan.
 struct Finding {
-    /// The bytes of the file.
+    /// The affected range of the file.
     range: Range<u64>,
-    /// The piece of the run.
+    /// Index of the piece in the run.
     piece: usize,
     what: String,
 }
@@ -62,7 +62,7 @@ impl<'p> MemberVerifier<'p> {
         }
     }
 
-    /// Keeps the content.
+    /// Starts to keep the content.
     pub(super) fn collect(&mut self) {
         self.collected = Some(Vec::new());
     }
@@ -157,7 +157,7 @@ impl<'p> ContentVerifier<'p> {
         Ok(())
     }
 
-    /// Prepares for the piece that begins here, after empty ones.
+    /// Moves to the piece that starts at the current position, past empty ones.
     fn begin_piece(&mut self) -> Result<(), Finding> {
         let Content::Run(pieces) = &self.member.content else { return Ok(()) };
         let Some(piece) = pieces.get(self.piece.0) else { return Ok(()) };
@@ -194,7 +194,7 @@ impl<'p> ContentVerifier<'p> {
         Err(self.finding(format!("the digest is {actual}, expected {expected}")))
     }
 
-    /// A finding in the present piece.
+    /// Creates a finding in the current piece.
     fn finding(&self, what: impl Into<String>) -> Finding {
         let (piece, start) = self.piece;
         let end = match &self.member.content {
@@ -210,7 +210,8 @@ impl<'p> ContentVerifier<'p> {
 pub(super) struct VerificationState<'p> {
     plan: &'p BundlePlan,
     damages: Vec<Damage>,
-    /// Whether bytes that follow from `bundle.json` differ: either of them is damaged.
+    /// Whether bytes that `bundle.json` determines differ: then either they or `bundle.json` are
+    /// damaged.
     inconsistent: bool,
 }
 
@@ -223,7 +224,8 @@ impl<'p> VerificationState<'p> {
     pub(super) fn add(&mut self, verifier: MemberVerifier<'_>) {
         let number = verifier.number;
         if let Err(finding) = verifier.finish() {
-            // The digest of a blob is in its image manifest as well, which was compared.
+            // A damaged blob does not make `bundle.json` doubtful: the image manifest, which is
+            // compared as well, has the same digest.
             let member = &self.plan.members()[number];
             self.inconsistent |= matches!(member.content, Content::Run(_));
             self.damages.push(self.damage(member, finding));

@@ -37,9 +37,9 @@ const REMOTE_READ: u64 = 4 << 20;
 /// A bundle that is read by offset.
 ///
 /// Opening reads `bundle.json` and the image manifests, plans the bundle from them and compares the
-/// plans, so that every offset of an open bundle is within the file. Layers are not read;
-/// [`Bundle::verify`] reads them. As an [`ImageSource`] a bundle has the images under their release
-/// references. Clones share the open file.
+/// result with `bundle.json` and the file, so that every offset of an open bundle is within the
+/// file. Layers are not read; [`Bundle::verify`] reads them. As an [`ImageSource`] a bundle has the
+/// images under their release references. Clones share the open file.
 #[derive(Debug, Clone)]
 pub struct Bundle(Arc<Inner>);
 
@@ -57,7 +57,7 @@ struct Inner {
 struct FilePlace {
     member: Member,
     start: u64,
-    /// The number of the file in the plan.
+    /// Index of the file in the plan.
     number: usize,
 }
 
@@ -66,7 +66,7 @@ struct FilePlace {
 pub struct BundleEntry<'b> {
     /// The path below the bundle's directory.
     pub path: &'b str,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Permissions, such as 0o755.
     pub mode: u32,
@@ -182,7 +182,7 @@ impl Bundle {
         &self.0.plan
     }
 
-    /// The platform that is shown to tools that read single images only.
+    /// The platform of the image that tools without index support load.
     pub(crate) fn default_platform(&self) -> Platform {
         self.document().default_platform()
     }
@@ -191,12 +191,13 @@ impl Bundle {
         self.0.file.source()
     }
 
-    /// All bytes of a blob, if the bundle has it.
+    /// Reads all bytes of a blob. Returns `None` if the bundle does not contain it, or it is
+    /// damaged.
     pub(super) async fn stored_blob(&self, blob: &Digest) -> Result<Option<Bytes>, Error> {
         let Some(member) = self.0.blobs.get(blob) else { return Ok(None) };
         match read_content(&self.0.file, *member, 0..member.size).await {
             Ok(bytes) => Ok(Some(bytes)),
-            // Verifying the member reports it.
+            // Verification of the member reports the damage.
             Err(Error::Damaged { .. }) => Ok(None),
             Err(error) => Err(error),
         }

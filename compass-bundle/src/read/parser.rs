@@ -1,4 +1,4 @@
-//! Finds out the structure of a bundle from the small things at its beginning.
+//! Determines the structure of a bundle from `bundle.json` and the image manifests.
 
 use std::ops::Range;
 use std::path::Path;
@@ -19,8 +19,8 @@ use crate::plan::contents::ContentFile;
 /// Reads content of a member.
 ///
 /// # Errors
-/// [`Error::NotABundle`] if the member ends behind the file, [`Error::Damaged`] if it is not framed as
-/// written.
+/// [`Error::NotABundle`] if the member ends after the end of the file, [`Error::Damaged`] if its
+/// framing is wrong.
 pub(super) async fn read_content(
     file: &BufferedSource,
     member: Member,
@@ -37,7 +37,7 @@ pub(super) async fn read_content(
     }
 }
 
-/// What all versions of the document have.
+/// The field that all versions of the document have.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Versioned {
@@ -51,12 +51,12 @@ const HEAD: u64 = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER + tar_entry::BL
 pub(super) struct BundleParser<'f> {
     pub(super) file: &'f BufferedSource,
     pub(super) cursor: MemberCursor,
-    /// Bytes that the image manifests may still take in memory.
+    /// Number of bytes of memory that are left for the image manifests.
     memory: u64,
 }
 
 impl<'f> BundleParser<'f> {
-    /// Begins with the document.
+    /// Reads the document and creates a parser for the rest.
     ///
     /// # Errors
     /// [`Error::NotABundle`] if the file does not begin with `bundle.json` in a member of its own,
@@ -133,7 +133,7 @@ impl<'f> BundleParser<'f> {
         Error::not_a_bundle(self.file.source().name(), reason)
     }
 
-    /// The error if something that the document names is behind the end of the file.
+    /// Creates the error for a part that ends after the end of the file.
     pub(super) fn truncated(&self) -> Error {
         let source = self.file.source();
         let (name, size) = (source.name(), source.size());
@@ -206,7 +206,7 @@ mod tests {
         [&gzip::member(&tar), members].concat()
     }
 
-    /// A manifest that is as large as manifests can be, with blanks before it.
+    /// A manifest of nearly the maximum size, padded with spaces.
     fn large(kind: &str, manifest: &serde_json::Value) -> RawManifest {
         RawManifest::new(kind, format!("{}{manifest}", " ".repeat(4_000_000)))
     }

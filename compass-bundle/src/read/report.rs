@@ -1,4 +1,4 @@
-//! What verifying a bundle found.
+//! The result of verifying a bundle.
 
 use std::ops::Range;
 

@@ -25,7 +25,7 @@ use crate::Error;
 /// Futures may be dropped at any time. They hold no state that a later call needs.
 ///
 /// # Retries
-/// The implementation: readers report the first error.
+/// The implementation retries; readers report the first error.
 #[async_trait]
 pub trait BundleSource: Debug + Send + Sync {
     /// The path or URL, for messages.
@@ -48,7 +48,7 @@ pub trait BundleSource: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// The local file, if it is one. Local files are verified by several threads.
+    /// Returns the local file, if this is one. Local files are verified by several threads.
     fn local(&self) -> Option<&LocalFile> {
         None
     }
@@ -155,7 +155,7 @@ pub(crate) struct BufferedSource {
 /// The minimum size of a read in bytes.
 const WINDOW: u64 = 32 << 10;
 
-/// A range of the file, if these bytes at this offset contain it.
+/// Returns a range of the file, if these bytes at this offset contain it.
 fn part_of((offset, bytes): &(u64, Bytes), range: &Range<u64>) -> Option<Bytes> {
     let start = usize::try_from(range.start.checked_sub(*offset)?).ok()?;
     let end = usize::try_from(range.end.checked_sub(*offset)?).ok()?;
@@ -186,7 +186,7 @@ impl BufferedSource {
         let ahead = range.start..size.min(range.start + WINDOW);
         let bytes = read_exact(&*self.source, ahead).await?;
         let end = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        // Not from the shared window: another task may have replaced it.
+        // Use these bytes instead of the shared window, which another task may have replaced.
         let requested = bytes.slice(..end.min(bytes.len()));
         *self.window.lock().unwrap_or_else(PoisonError::into_inner) = (range.start, bytes);
         Ok(requested)

@@ -22,7 +22,7 @@ use crate::plan::members::Content;
 pub struct VerifyOptions {
     /// Whether to verify the structure only: everything but layers and configurations.
     pub quick: bool,
-    /// The number of threads that verify members, besides the one that hashes the file.
+    /// The number of threads that verify members, in addition to the one that hashes the file.
     pub jobs: usize,
     /// Receives the progress.
     pub progress: Arc<dyn Progress>,
@@ -43,7 +43,7 @@ impl Bundle {
     /// If the file cannot be read. Damage is part of the result.
     ///
     /// # Cancellation
-    /// Dropping the future leaves threads that end at the end of the member they verify.
+    /// After the future is dropped, each thread ends when it has finished the current member.
     pub async fn verify(&self, options: &VerifyOptions) -> Result<VerifyReport, Error> {
         let (bundle, options) = (self.clone(), options.clone());
         let quick = options.quick;
@@ -130,7 +130,7 @@ fn wanted(plan: &BundlePlan, quick: bool) -> impl Iterator<Item = usize> {
     (0..plan.members().len()).filter(move |number| !quick || !is_blob(number))
 }
 
-/// Begins with a member, whose content is kept if it is a configuration.
+/// Creates the verifier of a member, which keeps the content of a configuration.
 fn begin<'p>(plan: &'p BundlePlan, number: usize, configs: &Configs) -> MemberVerifier<'p> {
     let mut verifier = MemberVerifier::new(plan, number);
     if configs.wants(plan, number) {

@@ -107,7 +107,7 @@ mod tests {
     fn image_unchanged_index_keeps_bytes() {
         let child = RawManifest::new(media_type::OCI_MANIFEST, "{ \"layers\" : [ ] }");
         let text = json!({"manifests": [child.descriptor()], "schemaVersion": 2});
-        // Formatted in another way than this crate does.
+        // JSON with other formatting than that of this crate.
         let root = RawManifest::new(media_type::OCI_INDEX, format!(" {text}"));
         let before = ArchiveImage {
             reference: "h.example/a:v1".parse().unwrap(),

@@ -1,4 +1,4 @@
-//! Fetches one blob to all its places in the file.
+//! Fetches one blob and writes it to all its positions in the file.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -24,17 +24,17 @@ use crate::Error;
 use crate::format::member::Member;
 use crate::plan::{BundlePlan, PlannedBlob};
 
-/// The size of a write in bytes. A killed run loses at most this of each blob, and the queue of the
-/// writer.
+/// The size of a write in bytes. A killed run loses at most this many bytes of each blob, and the
+/// queue of the writer.
 const CHUNK: usize = 512 << 10;
 
 /// The size of a write of prefetched bytes: many parts are in memory at once.
 const PREFETCH_CHUNK: usize = 64 << 10;
 
-/// Bytes that are hashed and framed before the next ones, so that they stay in the processor's cache.
+/// Number of bytes that are hashed and then framed at once, so that they stay in the CPU cache.
 const STEP: usize = 64 << 10;
 
-/// What the tasks of all blobs share.
+/// State that the tasks of all blobs share.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) source: Arc<dyn ImageSource>,
@@ -52,9 +52,9 @@ pub(super) struct BlobTask {
     shared: Shared,
     /// The members that hold the blob.
     places: Vec<Member>,
-    /// Bytes that an earlier run wrote.
+    /// Number of bytes that an earlier run wrote.
     checkpoint: u64,
-    /// The size that the concurrency accounts for.
+    /// The size that the task reports to [`AdaptiveConcurrency`].
     accounted: u64,
     /// Whether the blob is expected to arrive in the order of the file.
     in_file_order: bool,
@@ -65,7 +65,7 @@ struct Attempt {
     placements: Placements,
     /// `None` while the writer hashes the blob.
     hasher: Option<Hasher>,
-    /// Whether written bytes are final. Those of an earlier run are not, before their digest is
+    /// Whether written bytes are final. In a resumed blob they are not until its digest is
     /// compared.
     is_final: bool,
 }
@@ -101,7 +101,7 @@ impl BlobTask {
     pub(super) fn new(plan: &BundlePlan, number: usize, checkpoint: u64, shared: Shared) -> Self {
         let blob = plan.blobs()[number].clone();
         let places = blob.places.iter().map(|place| plan.members()[*place].place).collect();
-        // A blob that is resumed says nothing about the source for a while.
+        // A resumed blob is read from the disk first, so it does not measure the source.
         let accounted = if checkpoint > 0 { 0 } else { blob.descriptor.size };
         let in_file_order = shared.concurrency.started(accounted);
         Self { number, blob, shared, places, checkpoint, accounted, in_file_order }
@@ -127,7 +127,7 @@ impl BlobTask {
         let mut attempt = self.begin(checkpoint).await?;
         self.report(attempt.placements.received(), reported);
         let (mut pace, mut prefetcher) = (ThroughputMeter::default(), Prefetcher::new(self));
-        // An empty blob is requested as well: the source must have it.
+        // Request an empty blob as well, to verify that the source has it.
         if self.size() == 0 {
             self.stream(&mut attempt, &mut pace, &mut prefetcher, reported).await?;
         }
@@ -143,7 +143,7 @@ impl BlobTask {
         self.finish(attempt, reported).await
     }
 
-    /// Begins with the bytes that an earlier run wrote, or with the first byte.
+    /// Starts an attempt after the bytes that an earlier run wrote, or at the first byte.
     async fn begin(&self, checkpoint: u64) -> Result<Attempt, RegistryError> {
         let algorithm = self.blob.descriptor.digest.algorithm();
         let hasher = Hasher::new(algorithm);
@@ -183,8 +183,8 @@ impl BlobTask {
         Ok(())
     }
 
-    /// Hashes the bytes that are in the file up to this byte of the blob, or up to the first one that
-    /// is not.
+    /// Hashes bytes of the blob that are in the file already, up to this byte of the blob. Stops at
+    /// the first byte that is missing or differs between the members.
     async fn rehash_existing(
         &self,
         mut attempt: Attempt,
@@ -242,7 +242,8 @@ impl BlobTask {
         let (from, parts) = (attempt.placements.received(), self.source().range_options());
         let stretch = parts.map_or(u64::MAX, |parts| pace.next_range_len(parts));
         let end = from.saturating_add(stretch).min(prefetcher.first_start().unwrap_or(self.size()));
-        // Accounted for together with the prefetched parts, but not required.
+        // The connection counts against the limit of the source, but is opened even if the limit is
+        // reached.
         let _connection = parts.and_then(RangeOptions::try_acquire_connection);
         let mut bytes = self.open(from..end);
         pace.start_request();
@@ -293,7 +294,7 @@ impl BlobTask {
         self.barrier().await
     }
 
-    /// The hasher of the blob, from the attempt or from the writer.
+    /// Takes the hasher of the blob from the attempt or from the writer.
     async fn take_hasher(&self, hasher: &mut Option<Hasher>) -> Result<Hasher, RegistryError> {
         if let Some(hasher) = hasher.take() {
             return Ok(hasher);
@@ -304,7 +305,7 @@ impl BlobTask {
         hasher.ok_or_else(|| self.failed("the writing thread does not hash the blob".into()))
     }
 
-    /// Waits until all writes before are complete.
+    /// Waits until all earlier writes are complete.
     async fn barrier(&self) -> Result<(), RegistryError> {
         let (reply, completed) = oneshot::channel();
         self.send(Command::Barrier(reply)).await?;
@@ -345,7 +346,8 @@ impl BlobTask {
         sent.map_err(|_| self.failed("the writing thread stopped".into()))
     }
 
-    /// Reports received bytes once for each place, and none twice after a failed attempt.
+    /// Reports received bytes once for each position. Bytes that a failed attempt reported are not
+    /// reported again.
     fn report(&self, received: u64, reported: &mut u64) {
         if received > *reported {
             self.shared.progress.advance((received - *reported) * self.places.len() as u64);
@@ -374,7 +376,7 @@ impl BlobTask {
     }
 }
 
-/// Reads content that must be equal in all members; `None` if it is not, or is not framed as written.
+/// Reads content that all members contain; `None` if they differ, or cannot be read and decoded.
 fn read_all_placements(file: &File, places: &[Member], range: Range<u64>) -> Option<Vec<u8>> {
     let mut all = places.iter().map(|place| read_content(file, *place, range.clone()).ok());
     let first = all.next()??;

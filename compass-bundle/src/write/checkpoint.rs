@@ -1,7 +1,7 @@
 //! The progress of each blob of an unfinished bundle, from which a later run resumes
 //! (bundle format, "Beside a bundle").
 //!
-//! A checkpoint is a hint: everything that it calls written is read again and compared with its
+//! A checkpoint is only a hint: a resumed run reads the written bytes again and compares their
 //! digest.
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! How many blobs are fetched at once.
+//! Decides how many blobs are fetched at once.
 //!
 //! A near source saturates the machine with one blob, and blobs that arrive in the order of the file
 //! are hashed while they pass and need not be read back. A distant source needs several at once.
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use compass_registry::range_fetch::LOCAL_LINK_BPS;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The wait for each blob after which the throughput of the source is known.
+/// The average wait per blob after which a sample of the source's throughput is taken.
 const MIN_SAMPLE: Duration = Duration::from_millis(25);
 
 /// The size of a blob in bytes up to which it cannot saturate the machine.
@@ -25,26 +25,26 @@ const MAX_PREFETCH: usize = 9;
 pub(super) struct AdaptiveConcurrency {
     max: usize,
     received: AtomicU64,
-    /// Large blobs in flight.
+    /// Number of large blobs in flight.
     large: AtomicUsize,
     waits: Mutex<WaitStats>,
     prefetches: Arc<Semaphore>,
 }
 
-/// The time that was spent waiting for the source since the last sample. The rest of the time went to
-/// hashing and to the disk, and says nothing about the source.
+/// The time that was spent waiting for the source since the last sample. Time for hashing and for
+/// the disk is excluded, because it does not depend on the source.
 #[derive(Debug)]
 struct WaitStats {
-    /// Blobs that are waited for now.
+    /// Number of blobs that are waited for now.
     waiting: u32,
     /// The waits of all blobs, added up to `counted`.
     waited: Duration,
     counted: Instant,
     /// Bytes that had been received at the last sample.
     received: u64,
-    /// Bytes a second in the last sample.
+    /// Bytes per second in the last sample.
     rate: u64,
-    /// Whether a large blob was started since.
+    /// Whether a large blob was started since the last sample.
     started_large: bool,
 }
 
@@ -68,7 +68,7 @@ impl Drop for Wait<'_> {
 }
 
 impl AdaptiveConcurrency {
-    /// Fetches at most `max` blobs at once.
+    /// Creates the state for at most `max` blobs at once.
     pub(super) fn new(max: usize) -> Self {
         let waits = WaitStats {
             waiting: 0,
@@ -136,7 +136,7 @@ impl AdaptiveConcurrency {
         }
     }
 
-    /// Returns whether one more blob is to be started beside those in flight.
+    /// Returns whether to start one more blob in addition to those in flight.
     pub(super) fn may_start(&self, in_flight: usize) -> bool {
         if in_flight == 0 {
             return true;

@@ -23,14 +23,15 @@ use super::{WriteOptions, writer_gone};
 use crate::Error;
 use crate::plan::BundlePlan;
 
-/// Commands in the queue of the writer. With the chunks of the blobs this bounds the memory of a run.
+/// Commands in the queue of the writer. Together with the chunks of the blobs, this limits the
+/// memory of a run.
 const QUEUE: usize = 4;
 
 /// Whether a file of the same name is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Overwrite {
     Yes,
-    /// It is an error, also if the file appears while the bundle is written.
+    /// An existing file is an error, also if it appears while the bundle is written.
     No,
 }
 
@@ -80,7 +81,7 @@ pub(crate) async fn write(
     Ok(digest)
 }
 
-/// Opens the part of an earlier run, or creates one.
+/// Opens the part file of an earlier run, or creates one.
 async fn open_part(path: &Path, overwrite: Overwrite) -> Result<PartFile, Error> {
     let mut part = resume(path).await?;
     if overwrite == Overwrite::No {
@@ -95,7 +96,7 @@ async fn open_part(path: &Path, overwrite: Overwrite) -> Result<PartFile, Error>
     Ok(part)
 }
 
-/// Checks the configurations, syncs the file to the disk and gives it its name.
+/// Checks the configurations, syncs the file to the disk and renames it to its final name.
 async fn commit(plan: &BundlePlan, part: PartFile) -> Result<(), Error> {
     if let Err(error) = require_fitting_configs(plan, part.handle()?).await {
         part.keep_on_drop().set(false);
@@ -105,11 +106,12 @@ async fn commit(plan: &BundlePlan, part: PartFile) -> Result<(), Error> {
     let synced = spawn_blocking(move || file.sync_all()).await;
     let synced = synced.map_err(|_| writer_gone(part.part()))?;
     synced.map_err(Error::io("write", part.part()))?;
-    // No await follows: a cancelled caller has a bundle with its checksum, or neither.
+    // Do not await below: cancellation must leave either both the bundle and its checksum or
+    // neither.
     part.persist()
 }
 
-/// Refuses images that no runtime can unpack: verifying the bundle would report them as damaged.
+/// Rejects images that no runtime can unpack: verifying the bundle would report them as damaged.
 async fn require_fitting_configs(plan: &BundlePlan, file: File) -> Result<(), Error> {
     let place = |blob: usize| plan.members()[plan.blobs()[blob].places[0]].place;
     let configs: Vec<_> =
@@ -123,7 +125,8 @@ async fn require_fitting_configs(plan: &BundlePlan, file: File) -> Result<(), Er
     checked.await.map_err(|_| Error::damaged("a thread stopped"))?
 }
 
-/// How long to wait for another writer that may be ending: the thread of a cancelled write ends soon.
+/// How long to wait for the lock of another writer. The thread of a cancelled write releases it
+/// soon.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Resumes an unfinished bundle or begins a new one.
@@ -142,13 +145,14 @@ async fn resume(path: &Path) -> Result<PartFile, Error> {
 
 struct Run<'p> {
     plan: &'p BundlePlan,
-    /// The bytes of each blob that an earlier run wrote.
+    /// Number of bytes of each blob that an earlier run wrote.
     written: Vec<u64>,
     shared: blob::Shared,
 }
 
 impl Run<'_> {
-    /// Sends every byte of the file to the writer. Its commands end with this.
+    /// Sends every byte of the file to the writer. Returning closes the channel, which ends the
+    /// writer.
     async fn feed(self) -> Result<(), Error> {
         for member in self.plan.members() {
             let mut offset = member.place.offset;
@@ -198,7 +202,7 @@ fn require_space(file: &File, path: &Path, size: u64) -> Result<(), Error> {
     let metadata = file.metadata().map_err(Error::io("read", path))?;
     // `st_blocks` counts 512 bytes on every system.
     let needed = size.saturating_sub(metadata.blocks() * 512);
-    // Not every file system can tell.
+    // Some file systems do not report their free space.
     let Ok(system) = rustix::fs::fstatvfs(file) else { return Ok(()) };
     let free = system.f_bavail.saturating_mul(system.f_frsize);
     if needed > free {

@@ -18,7 +18,7 @@ pub(super) struct OutOfOrderHasher {
     file: File,
     hasher: Hasher,
     hashed_up_to: u64,
-    /// The written ranges behind that byte: the end of each by its start.
+    /// The written ranges after that byte, as a map from start to end.
     committed: BTreeMap<u64, u64>,
     buffer: Vec<u8>,
 }
@@ -29,9 +29,10 @@ impl OutOfOrderHasher {
         Self { file, hasher, hashed_up_to: 0, committed, buffer: Vec::new() }
     }
 
-    /// Hashes bytes that will be written to `offset`, if they are the next ones, and returns whether
-    /// they were. Otherwise report them with [`Self::committed`] once they are written. In either
-    /// case they are hashed as bytes of `blob`.
+    /// Hashes bytes that will be written to `offset`, if they are the next ones of the file.
+    ///
+    /// Returns whether they were. If not, the caller must call [`Self::committed`] after they are
+    /// written. In either case they are hashed as bytes of `blob`.
     pub(super) fn feed(
         &mut self,
         offset: u64,
@@ -72,7 +73,7 @@ impl OutOfOrderHasher {
         Ok(())
     }
 
-    /// The number of hashed bytes and their digest.
+    /// Returns the number of hashed bytes and their digest.
     pub(super) fn finish(self) -> (u64, Digest) {
         (self.hashed_up_to, self.hasher.finish())
     }

@@ -19,7 +19,7 @@ pub(super) struct InlineBlobHasher {
 }
 
 impl InlineBlobHasher {
-    /// Begins with the first byte of the member.
+    /// Creates a hasher that starts at the first byte of the member.
     pub(super) fn new(blob: usize, member: Member, hasher: Hasher) -> Self {
         Self { blob, decoder: member.decoder_without_checksum(), hasher, next: member.offset }
     }
@@ -47,8 +47,8 @@ impl InlineBlobHasher {
         let Self { decoder, hasher, .. } = self;
         let mut rest = bytes;
         let passed = decoder.for_each_slice(bytes, |slice| {
-            // The position in the file lags behind by the bytes of the framing, which is harmless:
-            // they follow below.
+            // The file's hasher falls behind by the bytes of the framing, because `slice` excludes
+            // them. They stay in `rest` and are hashed after the loop.
             let (now, later) = rest.split_at(slice.len());
             Hasher::update_pair(hasher, slice, file, now);
             rest = later;

@@ -1,4 +1,4 @@
-//! The threads that write to the disk, so that neither the network nor a hash waits for it.
+//! The threads that write to the disk, so that neither downloading nor hashing waits for it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -25,17 +25,17 @@ const FLUSH: u64 = 32 << 20;
 /// Verified bytes below which an interrupted run does not keep its file.
 const MIN_RESUMABLE: u64 = 1 << 20;
 
-/// Bytes for one place in the file.
+/// A write of bytes at an offset of the file.
 pub(super) struct Write {
-    /// The number of the write in order.
+    /// The sequence number of the write.
     pub(super) number: u64,
     pub(super) offset: u64,
     pub(super) bytes: AlignedBuffer,
     /// The checkpoint to record when this write and all before it are complete.
     pub(super) checkpoint: Option<Checkpoint>,
-    /// Whether the bytes are read back soon, and must go through the page cache.
+    /// Whether to write through the page cache, because the bytes are read back soon.
     pub(super) via_page_cache: bool,
-    /// Whether the bytes are to be hashed when they are written.
+    /// Whether to hash the bytes after they are written.
     pub(super) needs_hashing: bool,
 }
 
@@ -70,12 +70,11 @@ pub(super) struct WriterShared {
     in_page_cache: AtomicU64,
 }
 
-/// The recorded checkpoints, and those that wait for writes before them: writes complete out of
-/// order.
+/// The recorded checkpoints, and those that wait for earlier writes: writes complete out of order.
 struct CheckpointLog {
     /// Verified bytes of each blob.
     written: Vec<u64>,
-    /// The first write that is not complete.
+    /// The sequence number of the first incomplete write.
     first: u64,
     completed: BTreeMap<u64, Option<Checkpoint>>,
 }
@@ -133,7 +132,8 @@ impl WriterShared {
             self.file.write_all_at(bytes.bytes(), offset)
         };
         written.map_err(Error::io("write", &self.path))?;
-        // Chunks that arrive early have another size.
+        // Buffers of the usual size only: those of prefetched parts are smaller, and such parts are
+        // written through the page cache.
         if !via_page_cache {
             self.pool.put(bytes);
         }
@@ -170,13 +170,13 @@ impl WriterShared {
 }
 
 impl WriterPool {
-    /// Gives a write to a thread. This blocks while all are busy.
+    /// Passes a write to a thread. Blocks while all threads are busy.
     pub(super) fn write(&mut self, write: Write) -> Result<(), Error> {
         self.in_flight += 1;
         self.writes.send(write).map_err(|_| super::writer_gone(&self.path))
     }
 
-    /// A complete write, if there is one.
+    /// Returns a complete write, if there is one.
     pub(super) fn try_complete(&mut self) -> Result<Option<Completion>, Error> {
         let Ok(completion) = self.completions.try_recv() else { return Ok(None) };
         self.in_flight -= 1;
@@ -193,7 +193,7 @@ impl WriterPool {
     }
 }
 
-/// Returns whether an unfinished file saves a later run enough to be kept.
+/// Returns whether an unfinished file contains enough verified bytes to be kept for a later run.
 fn is_resumable(written: &[u64]) -> bool {
     written.iter().sum::<u64>() >= MIN_RESUMABLE
 }

@@ -1,4 +1,4 @@
-//! Files that get their name when they are complete.
+//! Files that are renamed to their final name when they are complete.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{
@@ -28,11 +28,12 @@ pub(crate) struct PartFile {
     no_clobber: bool,
 }
 
-/// The file that had the name of a part before.
+/// The file that already existed under the name of the part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leftover {
     Nothing,
-    /// The part of a killed run: it begins with a gzip header, or with zeros if that was not written yet.
+    /// The part of a killed run: it begins with a gzip header, or with zeros if the header was not
+    /// written yet.
     Unfinished,
     /// A file of another program.
     Foreign,
@@ -59,7 +60,7 @@ impl Leftover {
 pub(crate) struct KeepOnDrop(Arc<AtomicBool>);
 
 impl KeepOnDrop {
-    /// Keeps the part for a later run, or not.
+    /// Sets whether the part is kept for a later run.
     pub(crate) fn set(&self, keep: bool) {
         self.0.store(keep, Ordering::Relaxed);
     }
@@ -102,12 +103,12 @@ impl PartFile {
         if left == 0 { Ok(()) } else { file.set_len(0).map_err(Error::io("write", &self.part)) }
     }
 
-    /// Makes an existing file with the final name an error, also if it appears later.
+    /// Makes an existing file with the final name an error, even if it appears later.
     pub(crate) fn no_clobber(&mut self) {
         self.no_clobber = true;
     }
 
-    /// Removes this file when the part gets its name or is removed.
+    /// Registers a file to remove when the part is renamed or removed.
     pub(crate) fn with_sidecar(&mut self, sidecar: &Path) {
         self.sidecar = Some(sidecar.to_owned());
     }
@@ -116,7 +117,7 @@ impl PartFile {
         self.keep_on_drop.clone()
     }
 
-    /// Another handle of the file.
+    /// Returns another handle of the file.
     pub(crate) fn handle(&self) -> Result<File, Error> {
         let gone = || Error::io("write", &self.part)(std::io::ErrorKind::NotFound.into());
         let file = self.file.as_ref().ok_or_else(gone)?;
@@ -127,7 +128,7 @@ impl PartFile {
         &self.part
     }
 
-    /// Syncs the file to the disk and gives it its name. This blocks.
+    /// Syncs the file to the disk and renames it to its final name. Blocks.
     pub(crate) fn finish(self) -> Result<(), Error> {
         if let Some(file) = &self.file {
             file.sync_all().map_err(Error::io("write", &self.part))?;
@@ -135,7 +136,7 @@ impl PartFile {
         self.persist()
     }
 
-    /// Gives a file that was synced to the disk its name.
+    /// Renames a file that was synced to the disk to its final name.
     pub(crate) fn persist(mut self) -> Result<(), Error> {
         let named = match self.no_clobber {
             true => rename_to_new(&self.part, &self.path),
@@ -205,8 +206,8 @@ pub fn create_own_directory(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Fails if another user owns the file, who could change it after it was verified, or if the file has a
-/// second name.
+/// Fails if another user owns the file or the file has several hard links. Otherwise another user
+/// could change it after it was verified.
 pub(crate) fn require_own(file: &File, path: &Path) -> Result<(), Error> {
     let metadata = file.metadata().map_err(Error::io("read", path))?;
     if metadata.uid() != rustix::process::geteuid().as_raw() {
@@ -345,7 +346,7 @@ mod tests {
         let path = directory.path().join("bundle");
         let part = directory.path().join("bundle.part");
         std::fs::write(&part, "").unwrap();
-        // Only root can give files away.
+        // Only root can change the owner of a file.
         if std::os::unix::fs::chown(&part, Some(1), None).is_err() {
             return;
         }

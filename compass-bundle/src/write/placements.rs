@@ -1,4 +1,4 @@
-//! The bytes of one blob, framed and gathered into chunks for each place of the file.
+//! The framed bytes of one blob, gathered into chunks for each position in the file.
 
 use std::collections::VecDeque;
 
@@ -7,28 +7,28 @@ use compass_registry::direct_io::AlignedBuffer;
 use super::io_pool::BufferPool;
 use crate::format::member::{Member, MemberEncoder};
 
-/// Bytes for an offset of the file.
+/// An offset in the file and the bytes to write there.
 pub(super) type Chunk = (u64, AlignedBuffer);
 
-/// All places of a blob, from one of its bytes on.
+/// The positions of a blob in the file, and the bytes gathered for each.
 pub(super) struct Placements {
     groups: Vec<Group>,
-    /// Bytes of the blob that were received.
+    /// Number of bytes of the blob that were received.
     received: u64,
 }
 
-/// Places whose framed bytes are equal: those of image archives, or that of the image store.
+/// Positions whose framed bytes are equal: those in image archives, or the one in the image store.
 struct Group {
     encoder: MemberEncoder,
     places: Vec<PlacementBuffer>,
 }
 
-/// The bytes of one place, gathered for the disk.
+/// The bytes for one position, gathered for the disk.
 struct PlacementBuffer {
     /// The offset of the gathered bytes in the file.
     offset: u64,
     gathered: AlignedBuffer,
-    /// Bytes of the blob that precede the gathered ones.
+    /// Number of bytes of the blob before the gathered ones.
     before: u64,
     /// Complete chunks.
     full: VecDeque<Chunk>,
@@ -37,8 +37,8 @@ struct PlacementBuffer {
 }
 
 impl Placements {
-    /// Begins with the first byte of the blob and what precedes it in its members. Chunks have
-    /// about `chunk_size` bytes.
+    /// Starts at the first byte of the blob, with the headers before it. `memory` is the
+    /// approximate chunk size in bytes and the pool of buffers.
     pub(super) fn new(members: &[Member], memory: (usize, &BufferPool)) -> Self {
         let start = |member: &Member| (member.encoder(), member.offset);
         let mut placements = Self::start(members, 0, start, memory);
@@ -48,7 +48,7 @@ impl Placements {
         placements
     }
 
-    /// Begins with this byte of the blob.
+    /// Starts at this byte of the blob, without headers.
     pub(super) fn at(members: &[Member], position: u64, memory: (usize, &BufferPool)) -> Self {
         let start = |member: &Member| {
             (member.encoder_at(position), member.content_range(position..position).start)
@@ -73,17 +73,17 @@ impl Placements {
         Self { groups: [true, false].into_iter().filter_map(group).collect(), received }
     }
 
-    /// How many bytes of the blob were received.
+    /// Returns how many bytes of the blob were received.
     pub(super) fn received(&self) -> u64 {
         self.received
     }
 
-    /// The bytes of the blob that precede all gathered ones.
+    /// Returns how many bytes of the blob precede all gathered ones.
     pub(super) fn flushed(&self) -> u64 {
         self.places().map(|place| place.before).min().unwrap_or(self.received)
     }
 
-    /// The offset of the next bytes in each place.
+    /// Returns the file offset of the next bytes at each position.
     pub(super) fn offsets(&self) -> impl Iterator<Item = u64> {
         self.places().map(|place| place.offset + place.gathered.len() as u64)
     }
@@ -109,7 +109,7 @@ impl Placements {
         self.received += bytes.len() as u64;
     }
 
-    /// Skips bytes of the blob that are in the file already. Bytes gathered before them become a chunk.
+    /// Skips bytes of the blob that are in the file already. Bytes gathered before become a chunk.
     pub(super) fn skip(&mut self, bytes: &[u8]) {
         self.seal();
         self.received += bytes.len() as u64;
@@ -122,7 +122,7 @@ impl Placements {
         }
     }
 
-    /// Frames what follows the blob in its members and makes chunks of it.
+    /// Appends the trailers after the blob and returns the remaining chunks.
     pub(super) fn finish(mut self) -> VecDeque<Chunk> {
         let received = self.received;
         for Group { encoder, places } in &mut self.groups {
@@ -136,7 +136,7 @@ impl Placements {
         self.drain()
     }
 
-    /// Makes chunks of everything gathered, however little it is.
+    /// Makes chunks of all gathered bytes, even if they are small.
     pub(super) fn seal(&mut self) {
         let received = self.received;
         self.places_mut().for_each(|place| place.seal(received));
@@ -157,7 +157,7 @@ impl PlacementBuffer {
         Self { offset, gathered, before, full: VecDeque::new(), chunk_size, pool }
     }
 
-    /// Appends bytes of the file. They belong to the blob after its first `before` bytes.
+    /// Appends bytes of the file. `before` is the number of bytes of the blob before them.
     fn append(&mut self, mut bytes: &[u8], before: u64) {
         while !bytes.is_empty() {
             if self.gathered.is_full() {
@@ -167,13 +167,13 @@ impl PlacementBuffer {
         }
     }
 
-    /// Continues at another offset. No bytes are gathered.
+    /// Continues at another offset. There must be no gathered bytes.
     fn begin_at(&mut self, offset: u64, before: u64) {
         self.gathered.begin_at(offset, self.chunk_size);
         (self.offset, self.before) = (offset, before);
     }
 
-    /// Ends a chunk. The next bytes belong to the blob after its first `before` bytes.
+    /// Ends a chunk. `before` is the number of bytes of the blob before the next ones.
     fn seal(&mut self, before: u64) {
         if self.gathered.is_empty() {
             self.before = before;
@@ -208,7 +208,7 @@ mod tests {
                 .map(|(offset, nested)| Member { offset, size, nested });
             let pool = BufferPool::default();
             let mut file = vec![0; 900_000];
-            // Bytes that are skipped were written before.
+            // Skipped bytes were written earlier.
             for member in members {
                 let mut framed = gzip::member(&content);
                 if member.nested {

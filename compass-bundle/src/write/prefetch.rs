@@ -1,6 +1,6 @@
-//! Parts of a blob that are fetched to their places in the file before their turn.
+//! Parts of a blob that are fetched ahead and written to their positions in the file.
 //!
-//! Several slow connections together use a fast link, and early bytes need no memory.
+//! Several slow connections together use a fast link, and bytes that arrive early need no memory.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -23,7 +23,7 @@ pub(super) struct Prefetcher {
 struct Part {
     range: Range<u64>,
     fetch: AbortOnDropHandle<Result<(), Error>>,
-    /// They bound the unverified bytes in the file and the number of connections.
+    /// Permits that limit the unverified bytes in the file and the number of connections.
     _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
@@ -32,7 +32,7 @@ impl Prefetcher {
         Self { task: Arc::clone(task), parts: VecDeque::new(), next: 0 }
     }
 
-    /// The start of the first part in flight.
+    /// Returns the start of the first part in flight.
     pub(super) fn first_start(&self) -> Option<u64> {
         self.parts.front().map(|part| part.range.start)
     }
@@ -52,7 +52,7 @@ impl Prefetcher {
         }
     }
 
-    /// Starts parts behind those in flight.
+    /// Starts parts after those in flight.
     pub(super) fn refill(&mut self) {
         self.start_at(self.next);
     }

@@ -12,15 +12,15 @@ const CHUNK: usize = 256 << 10;
 
 /// The bytes of a member in order, in chunks.
 pub(super) struct RunChunks {
-    /// The encoder until the member has ended.
+    /// The encoder; `None` after the end of the member.
     encoder: Option<MemberEncoder>,
-    /// The rest of the content, the next bytes last.
+    /// The rest of the content, in reverse order.
     rest: Vec<Bytes>,
     chunk: Vec<u8>,
 }
 
 impl RunChunks {
-    /// Encodes a run; `None` for a blob.
+    /// Creates the encoder of a run; returns `None` for a blob.
     pub(super) fn new(plan: &BundlePlan, member: &PlannedMember) -> Option<Self> {
         let Content::Run(pieces) = &member.content else { return None };
         let mut rest: Vec<_> = pieces.iter().map(|piece| content(plan, piece)).collect();
@@ -56,7 +56,8 @@ impl Iterator for RunChunks {
     }
 }
 
-/// The bytes of a piece. A plan without the bytes of its small files is refused before this.
+/// Returns the bytes of a piece. [`BundlePlan::require_bytes`] has rejected plans without the bytes
+/// of their small files.
 fn content(plan: &BundlePlan, piece: &Piece) -> Bytes {
     match &piece.origin {
         Origin::Layout { bytes, .. } => bytes.clone(),

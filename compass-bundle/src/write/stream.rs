@@ -15,12 +15,14 @@ use crate::plan::BundlePlan;
 use crate::plan::configs::PlannedConfig;
 use crate::plan::members::Content;
 
-/// The bytes of a bundle in order, verified while they pass. No request is made before the stream is
-/// polled. A blob that is in several archives is fetched once for each.
+/// Returns the bytes of a bundle in order, verified as they pass.
 ///
-/// The last bytes of a blob are passed on only after its digest was compared; a stream that ended
-/// without an error was the whole bundle. The plan of a bundle that was read lacks the small files
-/// and is an error ([`Error::InvalidInput`]).
+/// No request is made before the stream is polled. A blob in several archives is fetched once for
+/// each.
+///
+/// The last bytes of a blob are passed on only after its digest was compared; a stream that ends
+/// without an error has returned the whole bundle. The plan of a bundle that was read does not
+/// contain the small files and is an error ([`Error::InvalidInput`]).
 pub fn stream(
     plan: Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
@@ -32,8 +34,9 @@ pub fn stream(
     })
 }
 
-/// Writes a planned bundle to a writer and returns the digest of its bytes. `name` names the writer
-/// in errors. A blob that is in several archives is fetched once for each.
+/// Writes a planned bundle to a writer and returns the digest of its bytes.
+///
+/// `name` describes the writer in errors. A blob in several archives is fetched once for each.
 ///
 /// # Errors
 /// The errors of the source and of the writer.
@@ -58,7 +61,7 @@ pub async fn write_into(
 struct BundleBytes {
     plan: Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
-    /// The member after the present one.
+    /// Index of the member after the current one.
     next: usize,
     state: State,
     /// The bytes of a configuration so far.
@@ -111,7 +114,7 @@ impl BundleBytes {
         }
     }
 
-    /// Begins the next member, if there is one, and returns what precedes the content of a blob.
+    /// Starts the next member, if there is one; for a blob, returns the headers before its content.
     fn begin_member(&mut self) -> Result<Option<Bytes>, Error> {
         let Some(member) = self.plan.members().get(self.next) else { return Ok(None) };
         self.next += 1;
@@ -132,7 +135,7 @@ impl BundleBytes {
         Ok(Some(header.into()))
     }
 
-    /// Checks a configuration and returns what follows the content of a blob.
+    /// Checks the blob if it is a configuration, and returns the trailers after its content.
     fn end_blob(&mut self, number: usize, encoder: MemberEncoder) -> Result<Bytes, Error> {
         let config = self.config.take().unwrap_or_default();
         self.configs(number).try_for_each(|planned| planned.check_layers(&config))?;

@@ -1,4 +1,4 @@
-//! The thread that hashes the file while it grows and gives its bytes to the disk.
+//! The thread that hashes the file as it grows and passes its bytes to the I/O threads.
 
 use std::fs::File;
 use std::ops::Range;
@@ -20,7 +20,7 @@ pub(super) enum Command {
     Write { offset: u64, bytes: AlignedBuffer, is_final: bool, checkpoint: Option<Checkpoint> },
     /// Records a checkpoint after all writes before it.
     Checkpoint(Checkpoint),
-    /// Hashes a blob as well, whose bytes arrive in order from now on.
+    /// Also hashes a blob whose bytes arrive in order from now on.
     HashInline(InlineBlobHasher),
     /// Returns the hasher of a blob, if it is the one that is hashed inline.
     TakeHasher(usize, oneshot::Sender<Option<Hasher>>),

@@ -162,8 +162,8 @@ async fn extract_all(
     Ok(unpacked.paths)
 }
 
-/// The file to write: `output`, or in it if it is a directory. A path that ends with `/` becomes a
-/// directory.
+/// The file to write: `output`, or a file in it if it is a directory. A path that ends with `/`
+/// becomes a directory.
 fn target_path(output: &Path, path: &str) -> Result<PathBuf> {
     let name = path.rsplit('/').next().unwrap_or(path);
     if output.as_os_str().as_encoded_bytes().ends_with(b"/") {

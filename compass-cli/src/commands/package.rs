@@ -68,7 +68,7 @@ struct PlatformArgs {
 }
 
 impl PlatformArgs {
-    /// Whether images for other platforms are packaged; with `all`, no platform is another one.
+    /// Whether images for other platforms are packaged. `--platform all` accepts every platform.
     fn allows_others(&self) -> bool {
         self.allow_other_platform || self.platform.as_deref() == Some("all")
     }

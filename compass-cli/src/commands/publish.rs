@@ -57,8 +57,8 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// The policy of the release repository. Outside of a repository, `--to` makes the policy of
-/// `--policy`, or the built-in one, sufficient.
+/// Reads the policy of the release repository. With `--to` and outside of a repository, it is that
+/// of `--policy` or the built-in one.
 fn policy(args: &Args, global: &GlobalArgs) -> Result<Arc<Policy>> {
     let needs_repository = args.to.is_none() || global.repo.is_some();
     let repository = match needs_repository || Repository::is_in_one() {

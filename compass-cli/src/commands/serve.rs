@@ -68,7 +68,7 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Validates the form `HOST:PORT`. Whether the address is available shows when the server listens.
+/// Validates the form `HOST:PORT`. Listening fails later if the address is not available.
 fn address(text: &str) -> Result<String, &'static str> {
     let parts = text.rsplit_once(':');
     let is_valid =

@@ -15,7 +15,7 @@ pub(crate) struct TargetImage {
     pub(crate) file: String,
     pub(crate) line: usize,
     pub(crate) path: String,
-    /// The reference as the file has it.
+    /// The reference as written in the file.
     pub(crate) written: String,
     pub(crate) release: Reference,
     pub(crate) source: Reference,

@@ -1,5 +1,5 @@
-//! The images of the fixture bundles: layers of every length that matters to a frame, image
-//! indexes, and media types that are packaged in other ways.
+//! The images of the fixture bundles: layers of lengths around the size of a gzip block, image
+//! indexes, and media types that are packaged differently.
 
 use compass_registry::storage::{MemoryStorage, Storage as _};
 use compass_registry::testing::random_bytes;

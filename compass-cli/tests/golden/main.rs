@@ -1,7 +1,7 @@
-//! Holds what must not change unnoticed: the SHA-256 of bundles of every kind (`digests.txt`), and
-//! the exit code, stdout and stderr of every command (`snapshots/`, by `commands.txt`).
+//! Compares with recorded values: the SHA-256 of bundles of every kind (`digests.txt`), and the
+//! exit code, stdout and stderr of every command (`snapshots/`, by `commands.txt`).
 //!
-//! `COMPASS_BLESS=1 cargo test -p compass-cli --test golden` writes the expected values anew.
+//! `COMPASS_BLESS=1 cargo test -p compass-cli --test golden` updates the recorded values.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod images;
@@ -35,7 +35,7 @@ fn package_digests_match_table() {
 }
 
 /// A section of `commands.txt` is a snapshot. Lines with `*` run in both formats; lines with `!`
-/// are shell commands whose output is not held.
+/// are shell commands whose output is not recorded.
 #[test]
 fn command_outputs_match_snapshots() {
     let world = World::new();

@@ -11,8 +11,9 @@ use super::images;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/release");
 
-/// Makes four copies of the example: `example` as it is, `repo` with more targets, `uncommitted`
-/// as `repo` with a change that no commit has, and `broken` with a change that the rules refuse.
+/// Creates four copies of the example: `example` without changes, `repo` with more targets,
+/// `uncommitted` with the targets of `repo` and an uncommitted change, and `broken` with a change
+/// that violates the rules.
 const REPOSITORIES: &str = r#"
 commit() {
     git -C "$1" init --quiet --initial-branch=main
@@ -79,7 +80,7 @@ impl World {
         assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Runs `compass`; returns its exit code and output, without what differs between two runs.
+    /// Runs `compass`; returns its exit code and output. Parts that differ between runs are masked.
     pub(super) fn compass(&self, arguments: &str) -> String {
         let mut command = self.command(env!("CARGO_BIN_EXE_compass"));
         let arguments = self.resolved(arguments);

@@ -37,9 +37,10 @@ struct Change {
     untracked: BTreeSet<Vec<u8>>,
 }
 
-/// # Errors
+/// Compares the change and the findings of `compass check --base` with those of git.
 ///
-/// If git and compass disagree.
+/// # Errors
+/// If git and `compass` disagree.
 pub(crate) fn compare(
     world: &World,
     choices: &mut Choices,

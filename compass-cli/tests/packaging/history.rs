@@ -1,4 +1,4 @@
-//! The bundle depends on the commit of the release, and on nothing else of the clone.
+//! The bundle depends only on the commit of the release, not on the state of the clone.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;

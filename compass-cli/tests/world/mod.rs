@@ -19,7 +19,7 @@ const PARTS: [&str; 9] = [
     "curl",
 ];
 
-/// The programs and rights that these tests need and do not have.
+/// The programs and permissions that these tests need but that are missing.
 fn missing_parts() -> Vec<&'static str> {
     let runs = |script: &str| {
         Command::new("sh").args(["-c", script]).output().is_ok_and(|output| output.status.success())

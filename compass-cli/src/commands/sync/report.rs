@@ -41,7 +41,7 @@ impl Report {
         self.results.iter().filter_map(|one| one.result.as_ref().err())
     }
 
-    /// The errors; those that differ only in the image are one.
+    /// The errors. Those that differ only in the image are combined.
     pub(super) fn grouped_errors(&self) -> Vec<CliError> {
         let mut groups: Vec<(String, Vec<&TransferResult>)> = Vec::new();
         for one in self.results.iter().filter(|one| one.result.is_err()) {
@@ -220,7 +220,7 @@ fn group_error(group: &[&TransferResult]) -> Option<CliError> {
     })
 }
 
-/// The line of an image; one with an error has none.
+/// The line of an image; `None` if it has an error.
 fn line(image: &TransferResult) -> Option<String> {
     let release = &image.transfer.release;
     let done = image.result.as_ref().ok()?;
