@@ -54,9 +54,9 @@ pub struct Written {
 
 /// Writes a bundle and its `.sha256` to a directory.
 ///
-/// Each blob is fetched once and written to all its positions in the file. Several blobs are
-/// fetched at once; memory does not depend on their size. The file gets its final name after all
-/// bytes were verified and synced to the disk.
+/// Each blob is fetched once and written to all its places in the file. Several blobs are fetched
+/// at once; memory does not depend on their size. The file gets its final name after all bytes were
+/// verified and synced to the disk.
 ///
 /// # Errors
 /// The first error of the source, which names the image and the blob, or of the disk.

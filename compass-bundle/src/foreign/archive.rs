@@ -172,7 +172,7 @@ impl ScannedArchive {
         Ok(())
     }
 
-    /// The entry at a path, and its own path.
+    /// Returns the entry that a path resolves to, and the path of the entry.
     ///
     /// Follows links within the archive, which old Docker versions write, and accepts either path
     /// separator.

@@ -17,7 +17,7 @@ pub(super) const MAX_HEAD: usize = 4 << 20;
 /// Bytes per read when the rest is skipped.
 const CHUNK: usize = 64 << 10;
 
-/// A shared reader. Clones continue at the common position.
+/// A shared reader. All clones read from the same position.
 #[derive(Clone)]
 pub(crate) struct HashingReader(Arc<Mutex<State>>);
 
@@ -41,7 +41,7 @@ pub(super) struct EntryDigest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Digests {
     pub(super) sha256: Digest,
-    /// With the algorithm of the digest in the file name, or SHA-256.
+    /// Digest with the algorithm of the one in the file name, or the SHA-256.
     pub(super) named: Digest,
     pub(super) size: u64,
 }

@@ -26,7 +26,7 @@ pub(super) struct InflateLimit(Option<Arc<Usage>>);
 
 #[derive(Debug, Default)]
 struct Usage {
-    /// Bytes of the file.
+    /// Number of bytes of the file that were read.
     input: AtomicU64,
     inflated: AtomicU64,
 }
@@ -34,7 +34,7 @@ struct Usage {
 /// Decompressed bytes allowed per byte of the file: slightly above the maximum ratio of deflate.
 const MAX_RATIO: u64 = 1100;
 
-/// Decompressed bytes allowed for a file of any size.
+/// Decompressed bytes allowed in addition to that, whatever the size of the file.
 const BASE_ALLOWANCE: u64 = 64 << 30;
 
 impl Limits {

@@ -113,7 +113,7 @@ impl Scan {
             // Nothing is kept of files that are not image archives.
             self.memory = before;
         }
-        // Errors of the package itself, instead of the file, are returned here.
+        // Returns errors of the package; those of the file are in `inspected`.
         raw.skip_rest().await.map_err(|error| in_entry(&path, &error))?;
         self.add(path, &raw, inspected)
     }
@@ -191,7 +191,8 @@ async fn inspect_file(
     }
 }
 
-/// Indexes an archive. Returns `None` for other files, unless their name ends in `-image.tar.gz`.
+/// Indexes an archive. Returns `None` for other files, and an error if the name of such a file ends
+/// in `-image.tar.gz`.
 async fn read_archive(
     path: &str,
     reader: Reader,

@@ -1,4 +1,4 @@
-//! The entries of a tar archive, in sequence and bounded memory.
+//! The entries of a tar archive, read in order and in bounded memory.
 
 use std::io::{Cursor, Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -58,9 +58,11 @@ type RawEntry = tokio_tar::Entry<Archive<BoundedReader>>;
 /// Offset of the type in an entry's header.
 const TYPE_OFFSET: usize = 156;
 
-/// Entries that only describe the archive.
+/// The type of the entry with the name of the volume, which only describes the archive.
 const VOLUME_LABEL: EntryType = EntryType::Other(b'V');
+/// The type of the continuation of a file in a multi-volume archive.
 const VOLUME_PART: EntryType = EntryType::Other(b'M');
+/// The type of a directory in an incremental archive.
 const DUMPED_DIRECTORY: EntryType = EntryType::Other(b'D');
 
 impl TarEntries {
@@ -251,7 +253,7 @@ pub(super) fn in_entry(path: &str, error: &Error) -> Error {
     Error::new(error.kind(), format!("{error} (in {})", path.escape_debug()))
 }
 
-/// Limits the number of bytes that are read.
+/// Limits the bytes that are read for headers. A budget of `u64::MAX` disables the limit.
 struct BoundedReader {
     reader: Reader,
     header_budget: Arc<AtomicU64>,

@@ -153,7 +153,7 @@ pub struct StoredImage {
     pub omitted_platforms: Vec<Platform>,
 }
 
-/// A blob and its position.
+/// A blob and its offset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlacedBlob {

@@ -1,11 +1,11 @@
-//! The positions of members in a bundle, and the encoding and decoding of their content.
+//! The places of members in a bundle, and the encoding and decoding of their content.
 
 use std::ops::Range;
 
 use super::gzip::{self, Deframer, Framer};
 use crate::Error;
 
-/// The position of a gzip member in a bundle.
+/// The place of a gzip member in a bundle.
 ///
 /// An image archive is a gzip file itself, so its content is `nested`: it is framed as a member of
 /// the archive, and that member is the content of a member of the bundle.
@@ -84,7 +84,7 @@ impl Member {
     }
 }
 
-/// Computes the positions of consecutive members.
+/// Computes the places of consecutive members.
 ///
 /// Each blob has a member of its own; the bytes between two blobs, called a run, share one.
 #[derive(Debug, Clone, Copy, Default)]

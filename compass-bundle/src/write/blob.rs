@@ -1,4 +1,4 @@
-//! Fetches one blob and writes it to all its positions in the file.
+//! Fetches one blob and writes it to all its places in the file.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -346,7 +346,7 @@ impl BlobTask {
         sent.map_err(|_| self.failed("the writing thread stopped".into()))
     }
 
-    /// Reports received bytes once for each position. Bytes that a failed attempt reported are not
+    /// Reports received bytes once for each place. Bytes that a failed attempt reported are not
     /// reported again.
     fn report(&self, received: u64, reported: &mut u64) {
         if received > *reported {

@@ -1,4 +1,4 @@
-//! The framed bytes of one blob, gathered into chunks for each position in the file.
+//! The framed bytes of one blob, gathered into chunks for each place in the file.
 
 use std::collections::VecDeque;
 
@@ -10,20 +10,20 @@ use crate::format::member::{Member, MemberEncoder};
 /// An offset in the file and the bytes to write there.
 pub(super) type Chunk = (u64, AlignedBuffer);
 
-/// The positions of a blob in the file, and the bytes gathered for each.
+/// The places of a blob in the file, and the bytes gathered for each.
 pub(super) struct Placements {
     groups: Vec<Group>,
     /// Number of bytes of the blob that were received.
     received: u64,
 }
 
-/// Positions whose framed bytes are equal: those in image archives, or the one in the image store.
+/// Places whose framed bytes are equal: those in image archives, or the one in the image store.
 struct Group {
     encoder: MemberEncoder,
     places: Vec<PlacementBuffer>,
 }
 
-/// The bytes for one position, gathered for the disk.
+/// The bytes for one place, gathered for the disk.
 struct PlacementBuffer {
     /// The offset of the gathered bytes in the file.
     offset: u64,
@@ -83,7 +83,7 @@ impl Placements {
         self.places().map(|place| place.before).min().unwrap_or(self.received)
     }
 
-    /// Returns the file offset of the next bytes at each position.
+    /// Returns the file offset of the next bytes at each place.
     pub(super) fn offsets(&self) -> impl Iterator<Item = u64> {
         self.places().map(|place| place.offset + place.gathered.len() as u64)
     }

@@ -1,4 +1,4 @@
-//! Parts of a blob that are fetched ahead and written to their positions in the file.
+//! Parts of a blob that are fetched ahead and written to their places in the file.
 //!
 //! Several slow connections together use a fast link, and bytes that arrive early need no memory.
 
