@@ -174,7 +174,7 @@ impl ForeignPackage {
         notes
     }
 
-    /// One sentence for each non-distributable layer that the package does not contain.
+    /// Returns one sentence for each non-distributable layer that the package does not contain.
     pub fn unavailable_layers(&self) -> Vec<String> {
         let layers = self.images().iter().flat_map(|image| {
             image.unavailable.iter().map(move |(layer, address)| {

@@ -21,7 +21,7 @@ use crate::package::{Backend, Image, Package};
 pub struct Installed {
     /// Its reference at the site.
     pub reference: Reference,
-    /// The report of the copy engine.
+    /// The report of the copy.
     pub copied: CopyReport,
 }
 

@@ -25,11 +25,11 @@ use crate::{Error, WriteOptions, diff_ids};
 
 /// Images whose layers are all gzipped.
 pub struct Recompressed {
-    /// The source of their blobs.
+    /// The source of the blobs of the images.
     pub source: Arc<dyn ImageSource>,
     /// The images, with their new digests.
     pub images: Vec<ArchiveImage>,
-    /// The recompressed layers, before and after.
+    /// The recompressed layers: the original descriptor and the new one.
     pub layers: Vec<(Descriptor, Descriptor)>,
 }
 
@@ -37,7 +37,8 @@ pub struct Recompressed {
 /// layers.
 ///
 /// # Errors
-/// If an image manifest cannot be parsed.
+/// If an image manifest cannot be parsed. [`Error::InvalidInput`] if an image with such a layer is
+/// referenced by its digest, which recompression would change.
 pub fn layers_to_recompress(images: &[ArchiveImage]) -> Result<Vec<Descriptor>, Error> {
     Ok(pending(images)?.into_values().map(|pending| pending.layer).collect())
 }
@@ -51,9 +52,9 @@ pub fn layers_to_recompress(images: &[ArchiveImage]) -> Result<Vec<Descriptor>, 
 /// runs. The caller removes them after the bundle is written.
 ///
 /// # Errors
-/// If a layer cannot be read, has another compression than its media type declares, does not match
-/// the diff ID in its configuration, or needs more than the 40 MiB of memory that all decoders
-/// share.
+/// As [`layers_to_recompress`]. If a layer cannot be read, has another compression than its media
+/// type declares, does not match the diff ID in its configuration, or needs more than the 40 MiB of
+/// memory that all decoders share.
 pub async fn recompress<S: Storage>(
     source: Arc<dyn ImageSource>,
     images: Vec<ArchiveImage>,

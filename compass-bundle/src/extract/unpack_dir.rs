@@ -147,8 +147,8 @@ impl UnpackDir {
         }
     }
 
-    /// Creates all links as hard links, and returns their number. The target of a symbolic link
-    /// could change later.
+    /// Creates all links as hard links, and returns their number. Symbolic links are not created,
+    /// because their targets could change later.
     pub(super) fn link_files(&self, name: &str) -> Result<usize, Error> {
         for (link, target) in &self.links {
             let shown = link.strip_prefix(&self.path).unwrap_or(link).to_string_lossy();

@@ -24,11 +24,11 @@ struct MissingBlob<'p> {
     descriptor: Descriptor,
 }
 
-/// Number of blobs, and bytes, that were pushed for each image.
+/// Number of blobs and number of bytes that were pushed for each image.
 pub(super) type Pushed = HashMap<Reference, (usize, u64)>;
 
-/// Pushes the blobs that the sink lacks. An error ends the pass without failing it: copying the
-/// images afterwards retries, and reports the cause.
+/// Pushes the blobs that the sink lacks. A read or push error ends the pass without an error: the
+/// copy of the images afterwards retries, and reports the cause.
 pub(super) async fn push(
     (package, images): (&ForeignPackage, &[&Image<'_>]),
     sink: &dyn ImageSink,

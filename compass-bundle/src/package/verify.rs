@@ -14,8 +14,8 @@ use crate::read::{BundleSource, Damage, VerifyOptions, VerifyReport, read_exact}
 const READ_SIZE: u64 = 4 << 20;
 
 impl Package {
-    /// Verifies the package. A foreign package was read completely when it was opened, so that its
-    /// problems are the result.
+    /// Verifies the package. A foreign package was read completely when it was opened, so the
+    /// result consists of its problems.
     ///
     /// # Errors
     /// If the file cannot be read. Damage is part of the result.

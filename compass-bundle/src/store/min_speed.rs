@@ -30,7 +30,8 @@ pub(crate) struct TooSlow {
 }
 
 impl MinSpeedSource {
-    /// Opens a source within the same limit.
+    /// Opens a source. The time to open it is limited to the window over which the speed is
+    /// measured.
     pub(super) async fn open<S: BundleSource + 'static>(
         address: &str,
         policy: &RetryPolicy,
