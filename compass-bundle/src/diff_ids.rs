@@ -1,5 +1,6 @@
-//! Diff IDs: digests of uncompressed layers in an image configuration (OCI image specification,
-//! "Image Configuration", `rootfs.diff_ids`).
+//! Diff IDs: the digests of the uncompressed layers in an image configuration.
+//!
+//! OCI image specification, "Image Configuration", `rootfs.diff_ids`.
 
 use compass_registry::{Descriptor, media_type};
 use serde::Deserialize;
@@ -55,8 +56,9 @@ pub(crate) fn read_for(config: &[u8], layers: usize) -> Result<Option<Vec<String
     Ok(Some(ids))
 }
 
-/// Compares layer descriptors with the configuration: the number of layers, and the digests of
-/// uncompressed ones. Returns the first mismatch.
+/// Compares layer descriptors with the configuration and returns the first mismatch.
+///
+/// The number of layers and the digests of uncompressed layers are compared.
 pub(crate) fn problem(config: &[u8], layers: &[Descriptor]) -> Option<String> {
     let expected = match read_for(config, layers.len()) {
         Ok(expected) => expected?,

@@ -103,8 +103,9 @@ impl Package {
         }
     }
 
-    /// Finds an image by its reference, with or without the tag; by the last components of the
-    /// reference; or by its digest.
+    /// Finds an image by its reference or digest.
+    ///
+    /// `name` is the reference with or without the tag, its last components, or the digest.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`] if no image or several images match.
@@ -162,8 +163,9 @@ impl Package {
         }
     }
 
-    /// The problems of a foreign package and its images, because of which it cannot be installed or
-    /// unpacked. Always empty for bundles, which are checked when they are opened.
+    /// Returns the reasons why a foreign package cannot be installed or unpacked.
+    ///
+    /// Always empty for bundles, which are checked when they are opened.
     pub fn problems(&self) -> Vec<PackageProblem> {
         match self {
             Self::Bundle(_) => Vec::new(),

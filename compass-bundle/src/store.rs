@@ -228,8 +228,9 @@ pub fn redact_url(address: &str) -> String {
     format!("{scheme}://{host}{path}")
 }
 
-/// Whether the text before the first slash is the start of user information whose password contains
-/// a slash, instead of host and port.
+/// Whether `first`, the text before the first slash, is the start of user information.
+///
+/// This is the case if the password contains a slash. Otherwise the text is host and port.
 #[cfg(feature = "store")]
 fn is_truncated_userinfo(first: &str) -> bool {
     let port = first.rsplit_once(':').map(|(_, port)| port);

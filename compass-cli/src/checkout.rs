@@ -92,14 +92,17 @@ impl Checkout {
         self.read_with(paths, known, others, limit)
     }
 
-    /// Reads regular files in the order of `paths`, as committed: the bytes of a package depend only on
-    /// the commit.
+    /// Reads regular files in the order of `paths`, as committed.
+    ///
+    /// The bytes of a package depend only on the commit.
     pub(crate) fn read_exactly(&self, paths: &[&str]) -> Result<Vec<Vec<u8>>> {
         self.read_with(paths, HashMap::new(), self.blobs(paths)?, u64::MAX)
     }
 
-    /// The files at or below `paths` whose content cannot be compared with the commit without running a
-    /// filter driver. A Git LFS file is not one of them if its content has the digest of the pointer.
+    /// Returns the files at or below `paths` that only a filter driver could verify.
+    ///
+    /// Without the driver, their content cannot be compared with the commit. A Git LFS file is not
+    /// one of them if its content has the digest of the pointer.
     pub(crate) fn unverified_below(&self, paths: &[String]) -> Result<Vec<String>> {
         let Some(git) = &self.git else { return Ok(Vec::new()) };
         let is_below = |file: &&str| {

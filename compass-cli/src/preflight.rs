@@ -40,8 +40,9 @@ impl Repository {
         }
     }
 
-    /// Summarizes the findings that hide an image of a plugin, hotfix or addon, without those at the
-    /// `reported` locations (`FILE:LINE`).
+    /// Summarizes the findings that hide an image of a plugin, hotfix or addon.
+    ///
+    /// Omits findings at the `reported` locations (`FILE:LINE`).
     pub(crate) fn hidden_images(&self, reported: &BTreeSet<String>) -> Vec<String> {
         let is_new = |finding: &Finding| {
             let location = &finding.location;

@@ -205,8 +205,9 @@ fn image_list(images: &[TargetImage]) -> String {
     lines.into_iter().collect()
 }
 
-/// The product version of a hotfix whose own version does not start with it, because some teams have
-/// their own versions. Names in stores always have the `v`.
+/// Returns the product version of a hotfix whose own version does not start with it.
+///
+/// Some teams have their own versions. Names in stores always have the `v`.
 fn base_in_name(base: &str, version: &str) -> Option<String> {
     let (base, version) = (base.trim_start_matches('v'), version.trim_start_matches('v'));
     let is_prefix = version.strip_prefix(base).is_some_and(|rest| rest.starts_with('-'));

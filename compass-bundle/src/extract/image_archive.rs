@@ -80,8 +80,9 @@ async fn foreign_plan(package: &ForeignPackage, image: &ForeignImage) -> Result<
     BundlePlan::archive(&image, platform, 0)
 }
 
-/// The platforms that the package omits from an index, and the platform of the first image, which
-/// tools without index support load.
+/// Returns the platforms that the package omits from an index, and that of the first image.
+///
+/// Tools without index support load the first image.
 fn platforms_of(image: &ForeignImage) -> Result<(Vec<Platform>, Platform), Error> {
     let (mut omitted_platforms, mut first) = (Vec::new(), None);
     for manifest in image.manifests() {

@@ -29,7 +29,9 @@ pub(super) enum EntryContent {
     Unsupported(&'static str),
 }
 
-/// Reads a file of an archive to its end; returns its decompressed form and what a nested archive
+/// Reads a file of an archive to its end.
+///
+/// Returns its content after decompression, and the images or archives that a nested archive
 /// contains.
 pub(super) async fn read_content(
     raw: &HashingReader,

@@ -24,8 +24,9 @@ pub(crate) struct EntryPath {
 }
 
 impl EntryPath {
-    /// Normalizes a path as GNU tar does: removes leading slashes, empty and `.` components, and a
-    /// trailing slash.
+    /// Normalizes a path as GNU tar does.
+    ///
+    /// Removes leading slashes, empty and `.` components, and a trailing slash.
     pub(super) fn new(bytes: &[u8]) -> Result<Self> {
         require_short(bytes)?;
         let steps = bytes.split(|byte| *byte == b'/');

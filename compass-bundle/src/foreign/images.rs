@@ -116,8 +116,9 @@ struct ArchiveContext<'a> {
 }
 
 impl ArchiveContext<'_> {
-    /// Counts entries before memory is allocated for them: a small archive can refer to the same
-    /// entries very often.
+    /// Counts entries before memory is allocated for them.
+    ///
+    /// A small archive can refer to the same entries very often.
     ///
     /// # Errors
     /// [`Error::Damaged`] if a limit is exceeded.

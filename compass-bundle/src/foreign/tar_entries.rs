@@ -225,8 +225,9 @@ async fn sparse_headers(raw: &mut RawEntry) -> Result<SparseHeaders> {
     Ok(sparse)
 }
 
-/// Rejects global headers that set a path or size for all entries: readers disagree about them, so
-/// they can show different content to different readers.
+/// Rejects global headers that set a path or size for all entries.
+///
+/// Readers disagree about such headers, so the same archive has different content for each of them.
 async fn read_global_header(raw: RawEntry) -> Result<()> {
     let mut text = Vec::new();
     raw.take(MAX_HEADERS).read_to_end(&mut text).await?;

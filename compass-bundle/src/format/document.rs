@@ -160,7 +160,9 @@ pub struct PlacedBlob {
     /// Media type, digest and size.
     #[serde(flatten)]
     pub descriptor: Descriptor,
-    /// Offset of its first byte, in the uncompressed tar of its image archive, or from the first
+    /// Offset of its first byte.
+    ///
+    /// It is relative to the start of the uncompressed tar of its image archive, or to the first
     /// entry of the image store.
     pub offset: u64,
 }

@@ -1,5 +1,6 @@
-//! Gzip members made of stored blocks (RFC 1951, § 3.2.4; RFC 1952), whose size follows from the size
-//! of their content.
+//! Gzip members made of stored blocks (RFC 1951, § 3.2.4; RFC 1952).
+//!
+//! The size of such a member follows from the size of its content.
 //!
 //! ```text
 //! header (10) | block header (5) | up to 65,535 bytes | block header (5) | … | CRC-32 (4) | length (4)
@@ -126,14 +127,17 @@ enum Part {
 }
 
 impl Deframer {
-    /// Creates a deframer for a whole member that compares the checksum. `total` is the size of the
-    /// content in bytes.
+    /// Creates a deframer for a whole member that compares the checksum.
+    ///
+    /// `total` is the size of the content in bytes.
     pub fn new(total: u64) -> Self {
         Self { crc: Some(crc32fast::Hasher::new()), ..Self::without_checksum(total) }
     }
 
-    /// Creates a deframer for a whole member that does not compare the checksum, for content that
-    /// is verified by a digest. `total` is the size of the content in bytes.
+    /// Creates a deframer for a whole member that does not compare the checksum.
+    ///
+    /// Use it for content that is verified by a digest. `total` is the size of the content in
+    /// bytes.
     pub fn without_checksum(total: u64) -> Self {
         let part = Part::Header;
         Self { position: 0, total, part, read: 0, trailer: [0; 8], crc: None }

@@ -53,8 +53,9 @@ impl Member {
         MemberDecoder { outer: Deframer::new(self.outer_size()), inner }
     }
 
-    /// Creates a decoder for the whole member that does not compare checksums, for content that is
-    /// verified by a digest.
+    /// Creates a decoder for the whole member that does not compare checksums.
+    ///
+    /// Use it for content that is verified by a digest.
     pub(crate) fn decoder_without_checksum(self) -> MemberDecoder {
         let inner = self.nested.then(|| Deframer::without_checksum(self.size));
         MemberDecoder { outer: Deframer::without_checksum(self.outer_size()), inner }

@@ -16,8 +16,10 @@ use crate::read::{Bundle, BundleSource, read_exact};
 /// Size of the name field in a tar header.
 const TAR_NAME_SIZE: u64 = 100;
 
-/// The range of bytes that contains the first difference from a bundle: the gzip header, everything
-/// that was read to parse the structure, or the whole file.
+/// Returns the range of bytes that contains the first difference from a bundle.
+///
+/// The range is the gzip header, everything that was read to parse the structure, or the whole
+/// file.
 ///
 /// # Errors
 /// If the file cannot be read.

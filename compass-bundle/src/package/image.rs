@@ -86,8 +86,9 @@ impl<'p> Image<'p> {
         Ok(all)
     }
 
-    /// The configuration of the image that tools without index support load; for a foreign index,
-    /// that of its first image.
+    /// Returns the configuration of the image that tools without index support load.
+    ///
+    /// For a foreign index, this is the configuration of its first image.
     ///
     /// # Errors
     /// If a manifest cannot be parsed, or the index lists no image.

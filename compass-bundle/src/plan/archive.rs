@@ -1,5 +1,6 @@
-//! An image archive: one image as an OCI image layout and as a docker archive
-//! (bundle format, "Image archive").
+//! An image archive (bundle format, "Image archive").
+//!
+//! It contains one image, both as an OCI image layout and as a docker archive.
 
 use compass_registry::{ANNOTATION_REF_NAME, Platform, RawManifest, media_type};
 use serde_json::json;

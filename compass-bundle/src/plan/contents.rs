@@ -73,8 +73,10 @@ impl ContentFile {
         Self { mode, ..self }
     }
 
-    /// Checks that the path stays inside the bundle, that the mode has permission bits only, and that size
-    /// and digest are those of the bytes.
+    /// Checks the path, the mode, the size and the digest.
+    ///
+    /// The path must stay inside the bundle, the mode must consist of permission bits, and size and
+    /// digest must be those of the bytes.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] if a check fails.
@@ -138,8 +140,10 @@ impl BundleContents {
         Ok(())
     }
 
-    /// Checks that the image manifests fit into the memory limit of readers, so that every written bundle
-    /// can be opened. Called before the layout, because a document may list one manifest many times.
+    /// Checks that the image manifests fit into the memory limit of readers.
+    ///
+    /// Otherwise a written bundle could not be opened. Call it before the layout, because a
+    /// document may list one manifest many times.
     pub(crate) fn check_manifests_size(&self) -> Result<(), Error> {
         let copies = u64::from(self.has_store()) + u64::from(self.has_archives());
         let size = |manifest: &RawManifest| manifest.descriptor().size + 2 * MANIFEST;

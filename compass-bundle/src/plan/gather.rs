@@ -15,8 +15,10 @@ impl ArchiveImage {
     /// Reads the manifests of an image. Layers are not read.
     ///
     /// # Errors
-    /// If the image, or one for the platform, does not exist, or its manifests are larger than
-    /// [`MAX_IMAGE_MANIFESTS_BYTES`] together.
+    /// If the image, or one for the platform, does not exist. [`Error::InvalidInput`] if no
+    /// platform is selected, the index lists something other than images, its manifests are larger
+    /// than [`MAX_IMAGE_MANIFESTS_BYTES`] together or nested too deep, or the reference has a
+    /// digest and only a part of that index is selected.
     pub async fn resolve(
         source: &dyn ImageSource,
         (repository, locator): (&Repository, &TagOrDigest),

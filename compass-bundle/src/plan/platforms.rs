@@ -40,8 +40,10 @@ impl Platforms {
         self.wanted().iter().filter(lacks).cloned().collect()
     }
 
-    /// The platform of a single image: the wanted one that `own`, the platform in its
-    /// configuration, satisfies; otherwise `own`. Without `own`, the first wanted one.
+    /// Returns the platform of a single image. `own` is the platform in its configuration.
+    ///
+    /// This is the first wanted platform that `own` satisfies, otherwise `own` itself; without
+    /// `own`, the first wanted platform.
     pub(super) fn of_image(&self, own: Option<Platform>) -> Platform {
         let satisfied = |wanted: &&Platform| own.as_ref().is_none_or(|own| own.satisfies(wanted));
         match self.wanted().iter().find(satisfied) {

@@ -1,5 +1,6 @@
-//! The image store of a product bundle: an OCI image layout that contains every blob once (bundle
-//! format, "Image store").
+//! The image store of a product bundle (bundle format, "Image store").
+//!
+//! It is an OCI image layout that contains every blob once.
 
 use std::collections::BTreeSet;
 

@@ -157,7 +157,7 @@ impl<'p> ContentVerifier<'p> {
         Ok(())
     }
 
-    /// Moves to the piece that starts at the current position, past empty ones.
+    /// Prepares the hasher for the current piece, and skips pieces without bytes.
     fn begin_piece(&mut self) -> Result<(), Finding> {
         let Content::Run(pieces) = &self.member.content else { return Ok(()) };
         let Some(piece) = pieces.get(self.piece.0) else { return Ok(()) };

@@ -35,9 +35,11 @@ impl Default for VerifyOptions {
 }
 
 impl Bundle {
-    /// Reads the whole file and compares every byte with the plan: headers, framing, checksums, and the
-    /// digest of every file and blob. Layers that are not compressed are compared with the configurations
-    /// of their images as well. Several threads verify a local file; a remote file is read once, in order.
+    /// Reads the whole file and compares every byte with the plan.
+    ///
+    /// The headers, the framing, the checksums, and the digest of every file and blob are compared.
+    /// Layers that are not compressed are compared with the configurations of their images as well.
+    /// Several threads verify a local file; a remote file is read once, in order.
     ///
     /// # Errors
     /// If the file cannot be read. Damage is part of the result.

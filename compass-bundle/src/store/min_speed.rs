@@ -66,8 +66,9 @@ impl BundleSource for MinSpeedSource {
     }
 }
 
-/// Limits the duration of a transfer to that at the minimum speed, but at least to the window over
-/// which the speed is measured.
+/// Fails a transfer that is slower than the minimum speed.
+///
+/// A transfer may always take the window over which the speed is measured.
 async fn in_time<T>(
     policy: &RetryPolicy,
     name: &str,

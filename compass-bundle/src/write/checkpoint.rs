@@ -1,5 +1,6 @@
-//! The progress of each blob of an unfinished bundle, from which a later run resumes
-//! (bundle format, "Beside a bundle").
+//! The progress of each blob of an unfinished bundle (bundle format, "Beside a bundle").
+//!
+//! A later run resumes from it.
 //!
 //! A checkpoint is only a hint: a resumed run reads the written bytes again and compares their
 //! digest.

@@ -18,8 +18,9 @@ use crate::Error;
 /// Writes in flight at once. A write that bypasses the page cache waits for the disk.
 const THREADS: usize = 3;
 
-/// Bytes in the page cache after which the system is asked to write them to the disk, so that the
-/// final sync does not wait for all of them.
+/// Number of bytes in the page cache after which they are written to the disk.
+///
+/// Otherwise the final sync would wait for all of them.
 const FLUSH: u64 = 32 << 20;
 
 /// Verified bytes below which an interrupted run does not keep its file.

@@ -194,8 +194,9 @@ pub(crate) fn open_own_directory(path: &Path) -> Result<Option<File>, Error> {
     Ok(Some(directory))
 }
 
-/// Creates a directory for intermediate files that no other user can change, or reuses one that this
-/// user created before.
+/// Creates a directory for intermediate files that no other user can change.
+///
+/// Reuses a directory that this user created before.
 ///
 /// # Errors
 /// [`Error::WrongOwner`] if another user created it; [`Error::Io`].

@@ -66,8 +66,9 @@ fn content(plan: &BundlePlan, piece: &Piece) -> Bytes {
 }
 
 impl BundlePlan {
-    /// Checks that the bytes of the small files are known: a plan that was read from a bundle has
-    /// their digests only.
+    /// Checks that the bytes of the small files are known.
+    ///
+    /// A plan that was read from a bundle only has their digests.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] if one is missing.

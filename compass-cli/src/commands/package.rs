@@ -226,8 +226,10 @@ pub(crate) fn platforms(repository: &Repository, value: Option<&str>) -> Result<
     })
 }
 
-/// The commit and time that the bundle names: those of the last change of its files, so that the
-/// same release always has the same bytes.
+/// Returns the commit and time that the bundle names.
+///
+/// They are those of the last change of its files, so that the same release always has the same
+/// bytes.
 fn last_change(
     repository: &Repository,
     paths: &[String],

@@ -186,8 +186,10 @@ fn read_json(file: &Path) -> Result<Value> {
     serde_json::from_slice(&read(file)?).map_err(|error| not_json(file, &error))
 }
 
-/// Reads one JSON value, or a sequence of values as a list: `gh api --paginate` without `--slurp` prints
-/// a list for each page, and `--jq '.[]'` an object for each comment.
+/// Reads one JSON value, or a sequence of values as a list.
+///
+/// `gh api --paginate` without `--slurp` prints a list for each page, and with `--jq '.[]'` an
+/// object for each comment.
 fn read_pages(file: &Path) -> Result<Value> {
     let bytes = read(file)?;
     let values = serde_json::Deserializer::from_slice(&bytes).into_iter();

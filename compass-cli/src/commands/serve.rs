@@ -76,8 +76,10 @@ fn address(text: &str) -> Result<String, &'static str> {
     is_valid.then(|| text.to_owned()).ok_or("expected `HOST:PORT`, for example `0.0.0.0:5000`")
 }
 
-/// Raises the limit of open files to the maximum: a connection needs one file, and another one while
-/// a blob is transferred. The default limit of many systems is too low for that.
+/// Raises the limit of open files to the maximum.
+///
+/// A connection needs one file, and another one while a blob is transferred. The default limit of
+/// many systems is too low for that.
 fn raise_open_file_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

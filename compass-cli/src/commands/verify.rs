@@ -143,8 +143,10 @@ pub(crate) async fn verify_package(
     Ok(package.verify(&options).await?)
 }
 
-/// Returns an error if an operation failed because a bundle is damaged: a blob does not match its
-/// digest. The problems of foreign packages are known when they are opened.
+/// Returns an error if an operation failed because a bundle is damaged.
+///
+/// If `result` is the error of a blob that does not match its digest, this verifies the bundle to
+/// find the damage. The problems of foreign packages are known when they are opened.
 pub(crate) async fn check_damage<T>(
     package: &Package,
     result: &Result<T, compass_bundle::Error>,

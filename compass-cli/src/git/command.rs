@@ -8,8 +8,10 @@ use std::process::{Command, Output, Stdio};
 use super::{Git, quoted};
 use crate::error::{CliError, Result};
 
-/// Variables that select another repository than that of the directory (`git rev-parse
-/// --local-env-vars`, without those with the user's own configuration).
+/// Variables that select another repository than that of the directory.
+///
+/// These are the variables of `git rev-parse --local-env-vars`, without those with the user's own
+/// configuration.
 const REPOSITORY_VARIABLES: [&str; 11] = [
     "GIT_DIR",
     "GIT_WORK_TREE",

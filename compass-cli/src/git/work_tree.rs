@@ -20,8 +20,10 @@ pub(crate) struct WorkTree {
 /// A file of the work tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WorkFile {
-    /// Unchanged since `HEAD`, apart from the conversions of a checkout (line endings, `ident`,
-    /// encodings); or as the index has it if git does not read the file on disk (sparse checkout).
+    /// A file that did not change since `HEAD`, or whose entry in the index applies.
+    ///
+    /// Conversions of a checkout (line endings, `ident`, encodings) are not changes. The index
+    /// applies if git does not read the file on disk (sparse checkout).
     Stored(Entry),
     /// Changed since `HEAD`, or untracked: the file on disk is read.
     Changed(FileType),
@@ -136,9 +138,10 @@ impl Git {
         Ok(entries.any(|entry| entry.ends_with(b"/") && self.prefix.as_bytes().starts_with(entry)))
     }
 
-    /// Returns those of `paths` with a filter driver (`gitattributes(5)`), whose committed form is unknown
-    /// because no driver is run. Files with a `working-tree-encoding` are not included: only their
-    /// committed form is UTF-8.
+    /// Returns those of `paths` that have a filter driver (`gitattributes(5)`).
+    ///
+    /// Their committed form is unknown because no driver is run. Files with a
+    /// `working-tree-encoding` are not included: only their committed form is UTF-8.
     pub(crate) fn filtered(&self, paths: &[&str]) -> Result<BTreeSet<String>> {
         if self.filter_drivers.is_empty() || paths.is_empty() {
             return Ok(BTreeSet::new());

@@ -64,8 +64,9 @@ fn layer_problem(layer: &Layer<'_>, expected: &str) -> Option<String> {
     ))
 }
 
-/// Why containerd cannot unpack a layer that Docker and Podman can: containerd selects the decoder
-/// by media type first (`DiffCompression` of containerd/images).
+/// Returns why containerd cannot unpack a layer that Docker and Podman can unpack.
+///
+/// containerd selects the decoder by media type first (`DiffCompression` of containerd/images).
 pub(super) fn unusual_compression(layer: &Descriptor, entry: &ScannedEntry) -> Option<String> {
     let EntryContent::Compressed { compression, .. } = &entry.content else { return None };
     let (digest, kind) = (layer.digest, layer.media_type.as_str());

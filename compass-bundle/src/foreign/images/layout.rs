@@ -214,8 +214,9 @@ impl<'a, P: Fn(&Digest) -> String> ManifestTree<'_, 'a, P> {
         }
     }
 
-    /// Adds a note if the platform in an index, by which tools select an image, differs from the
-    /// platform in the configuration.
+    /// Adds a note if an index and a configuration name different platforms for an image.
+    ///
+    /// Tools select an image by the platform in the index.
     fn compare_platform(&mut self, named: &Descriptor, image: &RawManifest) -> Result<(), Error> {
         #[derive(Deserialize)]
         struct Config {

@@ -32,8 +32,9 @@ pub(super) fn read_ref_name(name: &str) -> Name {
     }
 }
 
-/// Adds the registry and project that Docker omits for its own images (`ParseDockerRef` of
-/// github.com/distribution/reference).
+/// Adds the registry and project that Docker omits for its own images.
+///
+/// See `ParseDockerRef` of github.com/distribution/reference.
 fn normalize_docker_name(name: &str) -> String {
     let (first, rest) = name.split_once('/').unwrap_or(("", name));
     let is_host = first.contains(['.', ':'])

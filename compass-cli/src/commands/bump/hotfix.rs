@@ -180,8 +180,10 @@ fn date(text: &str) -> Result<Date, String> {
     Date::parse(text).ok_or_else(|| "expected a calendar date such as 20180605".to_owned())
 }
 
-/// The day of `SOURCE_DATE_EPOCH` in UTC, so that it is reproducible; otherwise today in the local time
-/// zone.
+/// Returns the day of a new hotfix.
+///
+/// It is that of `SOURCE_DATE_EPOCH` in UTC, so that it is reproducible; without the variable, it
+/// is today in the local time zone.
 fn today() -> Result<Date> {
     let day = match crate::source_date_epoch::read()? {
         Some(seconds) => jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX))

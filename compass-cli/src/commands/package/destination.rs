@@ -126,7 +126,9 @@ async fn write_to_stream(bundle: PlannedBundle, path: &Path, output: &Output) ->
 }
 
 impl PackageResult {
-    /// Prints the result with the digest of the bundle; to stderr if the package itself was written to stdout.
+    /// Prints the result with the digest of the bundle.
+    ///
+    /// Prints to stderr if the package itself was written to stdout.
     pub(super) fn print(&self, digest: Digest, changed: &[Changed], output: &Output) {
         let (json, text) = (|| self.to_json(digest, changed), || self.to_text(digest));
         match self {

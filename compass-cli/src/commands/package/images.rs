@@ -117,8 +117,10 @@ impl Resolver<'_> {
         Ok(named.digest() != image.root.digest())
     }
 
-    /// Returns the image for the requested platform; with `--allow-other-platform` also the only image
-    /// of an index for another one, with `true` as the second value.
+    /// Returns the image for the requested platform.
+    ///
+    /// With `--allow-other-platform`, returns the only image of an index for another platform as
+    /// well; then the second value is `true`.
     async fn image(
         &self,
         reference: &Reference,
