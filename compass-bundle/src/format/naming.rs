@@ -10,7 +10,7 @@ use crate::format::document::{BundleDocument, BundleKind};
 /// Suffix of image archives.
 pub(crate) const ARCHIVE_SUFFIX: &str = "-image.tar.gz";
 
-/// Checks a name that becomes part of a path, because bundles to read are untrusted.
+/// Checks a name that becomes part of a path. The name may come from an untrusted bundle.
 pub(crate) fn validate_name(what: &str, text: &str) -> Result<(), Error> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
     if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain) {

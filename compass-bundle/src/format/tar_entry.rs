@@ -1,4 +1,4 @@
-//! Headers and padding of tar entries. They do not depend on the user, the time or the system.
+//! Headers and padding of tar entries. Equal arguments give equal bytes.
 
 use tokio_tar::{EntryType, Header};
 

@@ -37,7 +37,8 @@ pub(crate) struct Piece {
 /// The origin of the bytes of a run.
 #[derive(Debug, Clone)]
 pub(crate) enum Origin {
-    /// Bytes of the layout: `bundle.json`, headers, padding or manifests; `archive` contains them.
+    /// Bytes of the layout: `bundle.json`, headers, padding or manifests. `archive` is the index of
+    /// the archive that contains them.
     Layout { bytes: Bytes, archive: Option<usize> },
     /// A small file, by index.
     File(usize),
