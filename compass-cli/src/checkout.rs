@@ -92,9 +92,10 @@ impl Checkout {
         self.read_with(paths, known, others, limit)
     }
 
-    /// Reads regular files in the order of `paths`, as committed.
+    /// Reads regular files in the order of `paths`, for a package.
     ///
-    /// The bytes of a package depend only on the commit.
+    /// Unchanged files are read from the commit, so that the bytes of a package depend only on it.
+    /// Changed and untracked files are read from the work tree.
     pub(crate) fn read_exactly(&self, paths: &[&str]) -> Result<Vec<Vec<u8>>> {
         self.read_with(paths, HashMap::new(), self.blobs(paths)?, u64::MAX)
     }

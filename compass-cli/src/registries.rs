@@ -22,7 +22,7 @@ pub(crate) struct Registries {
 }
 
 impl Registries {
-    /// Uses the host settings of the policy.
+    /// Creates clients' settings from the policy of a repository.
     pub(crate) fn new(repository: &Repository, global: &GlobalArgs) -> Self {
         Self {
             root: repository.root.clone(),
@@ -31,7 +31,7 @@ impl Registries {
         }
     }
 
-    /// Uses no host settings of a policy.
+    /// Creates clients' settings without a policy.
     pub(crate) fn without_policy(global: &GlobalArgs) -> Self {
         Self {
             root: PathBuf::new(),
@@ -41,7 +41,9 @@ impl Registries {
         }
     }
 
-    /// Uses the policy of `--repo` or `--policy`, if given: a site has no release repository.
+    /// Creates clients' settings for a site, which has no release repository.
+    ///
+    /// The policy of `--repo` or `--policy` applies if one of them is given.
     pub(crate) fn at_site(global: &GlobalArgs) -> Result<Self> {
         Ok(match (&global.repo, &global.policy) {
             (Some(_), _) => Self::new(&Repository::open(global)?, global),

@@ -35,13 +35,14 @@ const MAX_COMPRESSIONS: usize = 2;
 /// Size of a tar header in bytes.
 const HEADER_SIZE: u64 = 512;
 
-/// Removes the outermost compression. Content that only resembles gzip is returned as it is.
+/// Removes the outermost compression. Content that only resembles gzip is [`Decoded::Plain`] with
+/// an empty reader.
 pub(crate) async fn decode(reader: Reader, limits: &Limits) -> Result<Decoded> {
     let input = InputCounter::default();
     decode_counted(count_input(reader, &input), &input, limits).await
 }
 
-/// Same as [`decode`], and counts the bytes of `reader` in `input`.
+/// As [`decode`]. `input` counts the bytes of the outermost reader, which the caller has set up.
 async fn decode_counted(reader: Reader, input: &InputCounter, limits: &Limits) -> Result<Decoded> {
     let (head, whole) = peek_header(reader).await?;
     let (compression, is_sure) = match Compression::sniff(&head) {

@@ -158,7 +158,7 @@ fn source_files(args: &Args, repository: &Repository) -> Result<BTreeSet<String>
     Ok(files)
 }
 
-/// The requested transfers, and the requested platforms; no platforms mean all.
+/// The requested transfers, and the requested platforms; an empty list means all.
 fn requested(args: &Args, repository: &Repository) -> Result<(Vec<ImageTransfer>, Vec<Platform>)> {
     let mut lists = Vec::new();
     if !args.target.is_empty() {
