@@ -8,8 +8,8 @@ use super::hashing_reader::{Digests, HashingReader};
 use super::limits::Limits;
 use super::probe::NestedContent;
 
-/// Number of decompressed bytes after which content is no longer treated as a possible tar archive.
-/// The smallest layer is an empty tar archive: 1 KiB of zeros.
+/// Number of decompressed bytes after which content without a tar header is no longer read. The
+/// smallest layer is an empty tar archive: 1 KiB of zeros.
 pub(super) const MAX_NON_TAR: u64 = 1 << 20;
 
 /// The content of a file after decompression.

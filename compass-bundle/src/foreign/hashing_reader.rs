@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use super::probe::Probe;
 use super::reader::Reader;
 
-/// Maximum bytes from the start of a file that are kept, for YAML and JSON.
+/// Maximum number of bytes that are kept from the start of a file, for YAML and JSON.
 pub(super) const MAX_HEAD: usize = 4 << 20;
 
 /// Bytes per read when the rest is skipped.

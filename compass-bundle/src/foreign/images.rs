@@ -42,10 +42,12 @@ impl ForeignImage {
     }
 }
 
-/// Maximum layers of an image, and images of an index. Container runtimes mount fewer layers.
+/// Maximum number of layers of an image, and of images of an index. Container runtimes mount fewer
+/// layers.
 const MAX_LISTED: usize = 1000;
 
-/// Maximum entries in all manifests of a package, counted for every name of an image.
+/// Maximum number of entries in all manifests of a package. Those of an image are counted once for
+/// each of its names.
 const MAX_LISTED_TOTAL: usize = 200_000;
 
 /// Location of a blob in an archive.
@@ -65,7 +67,7 @@ pub(super) struct ImageCollector {
     listed: usize,
 }
 
-/// Results for one archive other than its images.
+/// The results for one archive, in addition to its images.
 #[derive(Debug, Default)]
 pub(super) struct CollectedArchive {
     pub(super) blobs: Vec<(Digest, EntryBlob)>,
@@ -159,7 +161,7 @@ impl ArchiveContext<'_> {
 impl ImageCollector {
     /// Adds the images of an archive: those in `index.json`, and those in `manifest.json`.
     ///
-    /// An image in both is added once, with the registry's own digests.
+    /// An image in both is added once, with the digests in `index.json`.
     ///
     /// # Errors
     /// [`Error::Damaged`] if one of the two files is unreadable or refers to a missing file.
