@@ -166,7 +166,7 @@ async fn content_unlike_digest_in_name_is_problem() {
     }
 }
 
-/// An OCI layout of one image whose layer has this content, whatever its digest is.
+/// An OCI layout of one image whose layer has this content, which may not match its digest.
 fn layout(algorithm: Algorithm, content: &[u8]) -> Vec<u8> {
     let (layer, config) = (layer(), config(&[layer()]));
     let describe = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": algorithm.digest(bytes), "size": bytes.len()});

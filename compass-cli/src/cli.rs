@@ -75,7 +75,7 @@ impl Command {
         }
     }
 
-    /// What an interruption leaves behind, and how to continue.
+    /// Returns a hint about what an interrupted command keeps, and how to continue.
     pub(crate) fn interruption_hint(&self) -> &'static str {
         match self {
             Self::Package(_) => {

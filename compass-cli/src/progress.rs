@@ -13,7 +13,7 @@ use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressDrawTarget, Pro
 /// The interval between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The columns beside the bar are at most 59, so that the bar fits a terminal of 60.
+/// The text next to the bar has at most 59 columns, so that a line fits a terminal of 60 columns.
 const TEMPLATE: &str = "{msg:16!} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

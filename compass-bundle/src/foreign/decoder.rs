@@ -105,7 +105,8 @@ fn counter_delta(before: u64, now: u64) -> usize {
     usize::try_from(now - before).unwrap_or_default()
 }
 
-/// Memory of a zstd decoder besides its window, in bytes: tables, and a block on either side.
+/// Memory of a zstd decoder in addition to its window, in bytes: tables, an input and an output
+/// block.
 const ZSTD_TABLES: u64 = 1 << 20;
 
 struct Zstd {

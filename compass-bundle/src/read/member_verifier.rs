@@ -31,7 +31,7 @@ struct ContentVerifier<'p> {
     plan: &'p BundlePlan,
     member: &'p PlannedMember,
     position: u64,
-    /// The piece of a run that the position is in, and where it begins.
+    /// Index of the piece of a run at the position, and the position at which the piece begins.
     piece: (usize, u64),
     hasher: Option<Hasher>,
 }

@@ -92,7 +92,7 @@ fn any_archive(
     entries
 }
 
-/// Files besides the image archives of a package.
+/// Files of a package other than its image archives.
 fn other_files(choices: &mut Choices) -> Vec<Entry> {
     let mut entries = vec![file("pkg/app.yaml", "replicas: 1\n")];
     match choices.below(9) {

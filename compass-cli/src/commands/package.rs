@@ -244,7 +244,8 @@ fn last_change(
     Ok((commit, epoch.or(seconds).unwrap_or(0)))
 }
 
-/// The last change of files without uncommitted changes; otherwise prints why there is none.
+/// Returns the last change of files without uncommitted changes. If it is not known, prints a
+/// warning with the reason.
 fn committed_change(
     git: &Git,
     repository: &Repository,
