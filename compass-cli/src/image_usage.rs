@@ -15,7 +15,7 @@ pub(crate) async fn open(address: &str, global: &GlobalArgs) -> Result<Package> 
     Ok(Package::read(open_source(address, &global.retry_policy()).await?).await?)
 }
 
-/// The images that the YAML of a package names.
+/// Problems with the images that the YAML of a package names.
 #[derive(Default)]
 pub(crate) struct ImageUsage {
     /// Files, and images they name that the package does not contain.
@@ -24,7 +24,7 @@ pub(crate) struct ImageUsage {
     pub(crate) unread: Vec<(String, String)>,
 }
 
-/// Finds the images that the YAML of a package names. Damaged files are skipped; `verify` reports
+/// Finds problems with the images that the YAML of a package names. Damaged files are skipped; `verify` reports
 /// them.
 pub(crate) async fn referenced_images(package: &Package) -> ImageUsage {
     let (mut usage, images) = (ImageUsage::default(), package.images());

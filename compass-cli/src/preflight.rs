@@ -53,8 +53,8 @@ impl Repository {
         self.unfiltered_findings(is_new).iter().map(summary).collect()
     }
 
-    /// All findings of the rules: a severity or suppression of the policy does not make a package
-    /// complete.
+    /// Returns the selected findings of the rules without the policy's severities and suppressions,
+    /// because these do not make a package complete.
     fn unfiltered_findings(&self, is_selected: impl Fn(&Finding) -> bool) -> Vec<Finding> {
         let check = || Check::new(self.release()).ignoring_exceptions().run();
         let report = self.unfiltered.get_or_init(check);

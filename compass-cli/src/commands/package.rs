@@ -229,7 +229,7 @@ pub(crate) fn platforms(repository: &Repository, value: Option<&str>) -> Result<
 /// Returns the commit and time that the bundle names.
 ///
 /// They are those of the last change of its files, so that the same release always has the same
-/// bytes.
+/// bytes. `SOURCE_DATE_EPOCH` replaces the time; without either, it is 0.
 fn last_change(
     repository: &Repository,
     paths: &[String],

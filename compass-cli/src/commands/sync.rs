@@ -69,7 +69,7 @@ pub(crate) struct ImageTransfer {
 }
 
 impl ImageTransfer {
-    /// From the source registry to the release registry.
+    /// Creates the transfer of an image from the source registry to the release registry.
     pub(crate) fn of(image: &TargetImage) -> Self {
         Self { source: image.source.clone(), release: image.release.clone() }
     }
@@ -137,7 +137,8 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
 }
 
-/// The release repository, which is not needed if the command line names lists and both registries.
+/// Opens the release repository. Without one, the policy is sufficient if the command line names
+/// only lists and both registries.
 fn repository(args: &Args, global: &GlobalArgs) -> Result<Repository> {
     let is_self_contained = args.target.is_empty() && args.from.is_some() && args.to.is_some();
     match global.repo {

@@ -156,7 +156,7 @@ impl Outcome {
         }
     }
 
-    /// The image that was not copied, because the destination keeps the tag.
+    /// The digest of the image that was not copied, because the destination keeps the tag.
     pub(super) fn not_copied(&self) -> Option<Digest> {
         match self {
             Self::Copied(copied) => copied.not_copied,
