@@ -60,7 +60,8 @@ impl<'f> BundleParser<'f> {
     ///
     /// # Errors
     /// [`Error::NotABundle`] if the file does not begin with `bundle.json` in a member of its own,
-    /// [`Error::Damaged`] if it is cut off or its checksum is wrong.
+    /// or the document is invalid or has another format version; [`Error::Damaged`] if it is cut
+    /// off or its checksum is wrong.
     pub(super) async fn begin(file: &'f BufferedSource) -> Result<(Self, BundleDocument), Error> {
         let mut parser = Self { file, cursor: MemberCursor::default(), memory: MAX_MANIFESTS };
         let head = file.read(0..file.source().size().min(HEAD)).await?;

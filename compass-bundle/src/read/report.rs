@@ -17,7 +17,7 @@ pub struct VerifyReport {
     pub digest: Option<Digest>,
     /// Whether the `.sha256` beside the file matches; `None` if there is none or it was not compared.
     pub checksum: Option<bool>,
-    /// The damage, in the order of the file.
+    /// The damage, in the order of the file. Configurations that do not match their layers follow.
     pub damages: Vec<Damage>,
 }
 

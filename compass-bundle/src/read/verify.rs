@@ -45,7 +45,8 @@ impl Bundle {
     /// If the file cannot be read. Damage is part of the result.
     ///
     /// # Cancellation
-    /// After the future is dropped, each thread ends when it has finished the current member.
+    /// Dropping the future does not stop the threads that verify a local file: they read it to its
+    /// end. A remote file is not read further.
     pub async fn verify(&self, options: &VerifyOptions) -> Result<VerifyReport, Error> {
         let (bundle, options) = (self.clone(), options.clone());
         let quick = options.quick;
