@@ -26,9 +26,9 @@ pub struct Comparison {
     pub images: Vec<ImageChange>,
     /// Number of images that are identical.
     pub unchanged_images: usize,
-    /// Bytes of blobs that both packages contain.
+    /// Total size in bytes of the blobs that both packages contain.
     pub shared_bytes: u64,
-    /// Bytes of blobs that only the second package contains.
+    /// Total size in bytes of the blobs that only the second package contains.
     pub new_bytes: u64,
 }
 

@@ -6,7 +6,8 @@ use compass_registry::{Error as RegistryError, RawManifest, Reference, TagOrDige
 /// manifests of each image.
 ///
 /// # Errors
-/// If several images match: registries on two hosts may use the same tag for different images.
+/// If no image matches, or several do: registries on two hosts may use the same tag for different
+/// images.
 pub(crate) fn find_manifest<'i>(
     wanted: &TagOrDigest,
     images: impl Iterator<Item = (&'i Reference, &'i RawManifest, &'i [RawManifest])>,

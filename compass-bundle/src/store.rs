@@ -107,7 +107,7 @@ impl Store {
     /// Sends no request.
     ///
     /// # Errors
-    /// [`Error::InvalidAddress`].
+    /// [`Error::InvalidAddress`] if the URL or the endpoint in the environment is invalid.
     pub fn open(address: &str) -> Result<Self, Error> {
         match address.split_once("://") {
             Some(("file", path)) if path.starts_with('/') => Ok(Self::Directory(path.into())),
@@ -126,6 +126,7 @@ impl Store {
     /// Publishes a bundle file.
     ///
     /// # Errors
+    /// [`Error::Damaged`] if the bundle does not match the `.sha256` file beside it;
     /// [`Error::Conflict`] if other bytes are published under the same name.
     pub async fn publish(
         &self,

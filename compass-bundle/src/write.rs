@@ -63,7 +63,8 @@ pub struct Written {
 ///
 /// # Cancellation
 /// A run that is dropped or killed keeps the fetched bytes in `<name>.part` and its checkpoints in
-/// `<name>.part.journal`. The next run resumes from them.
+/// `<name>.part.journal`. The next run resumes from them. A dropped run with less than 1 MiB of
+/// recorded bytes removes both files.
 pub async fn write(
     plan: &BundlePlan,
     source: Arc<dyn ImageSource>,

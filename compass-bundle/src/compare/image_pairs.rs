@@ -12,8 +12,8 @@ pub(super) struct ImagePair<'c> {
     pub(super) new: Option<Image<'c>>,
 }
 
-/// Pairs images with the same reference. The remaining images of a repository are pairs of an older
-/// and a newer version, matched from the last tag on.
+/// Pairs images with the same reference. The remaining images of a repository become pairs of an
+/// older and a newer version, in the descending order of their tags.
 pub(super) fn match_images<'c>(old: Vec<Image<'c>>, new: Vec<Image<'c>>) -> Vec<ImagePair<'c>> {
     let mut repositories: BTreeMap<String, (Vec<Image<'c>>, Vec<Image<'c>>)> = BTreeMap::new();
     let repository = |image: &Image<'_>| image.reference.repository().to_string();

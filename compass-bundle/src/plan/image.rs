@@ -8,8 +8,8 @@ use compass_registry::{
 
 use crate::Error;
 
-/// The maximum size of a layer in bytes. Without it, the sum of the sizes in a hostile manifest
-/// could overflow.
+/// The maximum size of a configuration or layer in bytes. Without it, the sum of the sizes in a
+/// hostile manifest could overflow.
 const MAX_BLOB_BYTES: u64 = 1 << 40;
 
 /// An image with everything that a plan needs: its manifests, but no layers.

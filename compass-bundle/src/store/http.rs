@@ -36,7 +36,8 @@ impl HttpFile {
     /// Opens a file. Proxies come from the environment.
     ///
     /// # Errors
-    /// [`Error::Store`] if the file does not exist, or the server does not support range requests.
+    /// [`Error::InvalidAddress`] if the URL is invalid; [`Error::Store`] if the file does not
+    /// exist, or the server does not support range requests.
     pub async fn open(address: &str) -> Result<Self, Error> {
         let shown = redact_url(address);
         let url: Url = address.parse().map_err(|_| Error::invalid_address(address, "not a URL"))?;
@@ -48,8 +49,8 @@ impl HttpFile {
         Ok(file)
     }
 
-    /// Reads a small file with a suffix on its URL. Returns `None` if it does not exist or access
-    /// is denied.
+    /// Reads a small file with a suffix on its URL. Returns `None` for an error status that a retry
+    /// would not change, such as 403 or 404.
     async fn read_sidecar(&self, ending: &str) -> Result<Option<Vec<u8>>, Error> {
         let mut url = self.url.clone();
         url.set_path(&format!("{}{ending}", url.path()));
@@ -118,7 +119,7 @@ impl HttpFile {
         }
     }
 
-    /// A permanent error, which is not retried.
+    /// Creates a permanent error, which is not retried.
     fn refused(&self, why: impl Into<String>) -> Error {
         Error::store("read", &self.shown, PermanentFailure(why.into()))
     }
