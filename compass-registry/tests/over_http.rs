@@ -65,6 +65,13 @@ async fn arrive(sink: &dyn ImageSink) -> Result<Digest, Error> {
     Ok(digest)
 }
 
+/// A client that needs no other client to have set the crypto provider of the process.
+fn http_client() -> reqwest::Client {
+    // This fails if a provider is set already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 #[tokio::test]
 async fn image_survives_http_disk_and_layout() {
     let directory = tempfile::tempdir().unwrap();
@@ -185,7 +192,7 @@ async fn referrers_come_in_pages(storage: impl Storage) {
         assert_eq!(found, expected, "{kind:?}");
     }
     let url = format!("http://{}/v2/{repository}/referrers/{subject}", server.host());
-    let page = reqwest::get(url).await.unwrap();
+    let page = http_client().get(url).send().await.unwrap();
     assert!(page.headers().contains_key("link"));
     assert!(page.bytes().await.unwrap().len() < 3 << 20);
 }
@@ -194,7 +201,7 @@ async fn referrers_come_in_pages(storage: impl Storage) {
 async fn idle_uploads_are_evicted_at_limit() {
     let server = Server::start(MemoryStorage::default(), "127.0.0.1:0", ServerOptions::default());
     let server = server.await.unwrap();
-    let (host, http) = (server.host(), reqwest::Client::new());
+    let (host, http) = (server.host(), http_client());
     let mut opened = Vec::new();
     for _ in 0..300 {
         let begun =
