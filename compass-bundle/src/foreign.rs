@@ -37,7 +37,7 @@ use compass_registry::{
 use tokio::io::AsyncReadExt as _;
 
 use self::contents::{BlobLocation, Contents};
-use self::decompress::{Decoded, Decompressed, decode, decompress};
+use self::decompress::{Decoded, Decompressed, decode, decompress, undecodable};
 use self::hashing_reader::HashingReader;
 pub use self::images::ForeignImage;
 use self::limits::Limits;
@@ -292,6 +292,7 @@ async fn decompressed_blob(blob: Reader, limits: &Limits) -> std::io::Result<Rea
     match decode(blob, limits).await? {
         Decoded::Compressed(_, reader) | Decoded::Plain(reader) => Ok(reader),
         Decoded::Unsupported(name) => Err(std::io::Error::other(unsupported_reason(name))),
+        Decoded::Undecodable(compression) => Err(undecodable(compression)),
     }
 }
 

@@ -240,6 +240,11 @@ async fn layer_unlike_media_type_is_error() {
             "it is gzip, but its media type declares another compression",
         ),
         (media_type::OCI_LAYER_ZSTD, zstd(&random_bytes(9, 5000))[..3000].to_vec(), "cannot read"),
+        (
+            media_type::OCI_LAYER,
+            [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 9, 3][..], &[7; 5000]].concat(),
+            "it starts like gzip, but cannot be decompressed",
+        ),
     ] {
         let storage = MemoryStorage::default();
         let digest = Digest::of(&bytes);

@@ -27,6 +27,9 @@ pub(crate) enum Decoded {
     Plain(Reader),
     Compressed(Compression, Reader),
     Unsupported(&'static str),
+    /// The content starts like this compression, but no compressor writes such a start, and it cannot
+    /// be decompressed. It was consumed.
+    Undecodable(Compression),
 }
 
 /// Maximum nesting of compressions. Some scripts compress the output of `docker save | gzip` again.
@@ -35,8 +38,7 @@ const MAX_COMPRESSIONS: usize = 2;
 /// Size of a tar header in bytes.
 const HEADER_SIZE: u64 = 512;
 
-/// Removes the outermost compression. Content that only resembles gzip is [`Decoded::Plain`] with
-/// an empty reader.
+/// Removes the outermost compression.
 pub(crate) async fn decode(reader: Reader, limits: &Limits) -> Result<Decoded> {
     let input = InputCounter::default();
     decode_counted(count_input(reader, &input), &input, limits).await
@@ -58,8 +60,7 @@ async fn decode_counted(reader: Reader, input: &InputCounter, limits: &Limits) -
     }
     Ok(match peek_header(Box::pin(inner)).await {
         Ok((_, reader)) => Decoded::Compressed(compression, reader),
-        // The caller hashes the raw bytes itself and needs no decoded content.
-        Err(_) => Decoded::Plain(Box::pin(tokio::io::empty())),
+        Err(_) => Decoded::Undecodable(compression),
     })
 }
 
@@ -77,6 +78,7 @@ pub(crate) async fn decompress(reader: Reader, limits: &Limits) -> Result<Decomp
                 return Ok(Decompressed::Other { unsupported: Some(name) });
             }
             Decoded::Compressed(_, reader) => reader,
+            Decoded::Undecodable(_) => return Ok(Decompressed::Other { unsupported: None }),
             Decoded::Plain(reader) => {
                 let (head, reader) = peek_header(reader).await?;
                 return Ok(match is_tar(&head) {
@@ -87,6 +89,11 @@ pub(crate) async fn decompress(reader: Reader, limits: &Limits) -> Result<Decomp
         };
     }
     Err(Error::other("it is compressed more than twice"))
+}
+
+/// The error for content that only starts like a compressed file.
+pub(crate) fn undecodable(compression: Compression) -> Error {
+    Error::other(format!("it starts like {compression}, but cannot be decompressed"))
 }
 
 /// Decompresses zstd. The decoder shares `memory` with others.

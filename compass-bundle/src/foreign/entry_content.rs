@@ -40,6 +40,8 @@ pub(super) async fn read_content(
     match decode(raw.reader(), limits).await {
         Err(error) => (EntryContent::Unreadable(error.to_string()), NestedContent::Nothing),
         Ok(Decoded::Unsupported(name)) => (EntryContent::Unsupported(name), NestedContent::Nothing),
+        // The raw bytes are hashed by the caller.
+        Ok(Decoded::Undecodable(_)) => (EntryContent::Plain, NestedContent::Nothing),
         Ok(Decoded::Plain(reader)) => {
             let hashed = HashingReader::new(reader);
             hashed.start_probe();

@@ -176,6 +176,9 @@ async fn inspect_file(
             content: EntryContent::Unsupported(name),
             archive: archive_or_file(path, None),
         },
+        Decoded::Undecodable(_) => {
+            InspectedFile { content: EntryContent::Plain, archive: archive_or_file(path, None) }
+        }
         Decoded::Plain(reader) => {
             let archive = read_archive(path, reader, (memory, limits)).await;
             InspectedFile { content: EntryContent::Plain, archive }

@@ -18,7 +18,7 @@ use tokio::io::{AsyncBufRead, AsyncReadExt as _, BufReader};
 use tokio_util::io::StreamReader;
 
 use crate::Error;
-use crate::foreign::decompress::{Decoded, decode, decode_zstd};
+use crate::foreign::decompress::{Decoded, decode, decode_zstd, undecodable};
 use crate::foreign::limits::{DecoderMemory, Limits};
 use crate::foreign::reader::Reader;
 
@@ -147,6 +147,7 @@ impl<S: Storage> Recompression<S> {
                 Ok(Decoded::Plain(reader)) => Ok(reader),
                 Ok(Decoded::Compressed(compression, _)) => Err(media_type_mismatch(compression)),
                 Ok(Decoded::Unsupported(name)) => Err(media_type_mismatch(name)),
+                Ok(Decoded::Undecodable(compression)) => Err(undecodable(compression)),
                 Err(error) => Err(error),
             },
         };
