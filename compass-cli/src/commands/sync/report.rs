@@ -57,16 +57,18 @@ impl Report {
     /// The warnings about the images.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         self.results.iter().flat_map(|one| {
-            let (lacks, unavailable, replaced) = match &one.result {
-                Ok(Outcome::Copied(copied)) => {
-                    (&copied.missing_platforms[..], &copied.unavailable[..], copied.replaced_digest)
-                }
-                Ok(Outcome::Planned(plan)) => (&plan.missing_platforms[..], &plan.unavailable[..], plan.replaced_digest),
-                Err(_) => (&[][..], &[][..], None),
+            let (report, moved) = match &one.result {
+                Ok(Outcome::Copied(report)) => (Some(report), "was moved"),
+                Ok(Outcome::Planned(report)) => (Some(report), "would be moved"),
+                Err(_) => (None, ""),
             };
+            let replaced = report.and_then(|report| report.replaced_digest);
+            let lacks = report.map_or(&[][..], |report| &report.missing_platforms);
+            let unavailable = report.map_or(&[][..], |report| &report.unavailable);
             let release = &one.transfer.release;
             let lacks = lacks.iter().map(move |lacked| format!("{release} is not for {lacked}"));
-            let replaced = replaced.map(|old| format!("{release}: the tag was moved from {old}"));
+            let replaced =
+                replaced.map(|old| format!("{release}: the tag {moved} from {old}"));
             let unavailable = unavailable.iter().map(move |layer| {
                 format!(
                     "{release}: neither registry has its non-distributable layer {layer}; a host must \
