@@ -106,12 +106,12 @@ impl BundlePlan {
             tar.small_file((&file.path, file.mode), index, file.size)?;
         }
         if let Some(store) = store {
-            tar.extend(store.parts, store.length);
+            tar.extend(store.parts);
         }
         for (index, file) in document.archives().enumerate() {
             tar.archive(&file.path, index, file.size)?;
         }
-        let (parts, _) = tar.end()?;
+        let parts = tar.end()?;
         let planned_archives = document.archives().zip(images).map(|(file, image)| {
             let (path, reference) = (file.path.clone(), image.reference.to_string());
             PlannedArchive { path, reference }

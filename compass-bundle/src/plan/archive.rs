@@ -66,8 +66,7 @@ pub(crate) fn lay_out(
         omitted_platforms: image.omitted_platforms.clone(),
         blobs,
     };
-    let (parts, _) = tar.end()?;
-    Ok(Archive { parts, image })
+    Ok(Archive { parts: tar.end()?, image })
 }
 
 /// The entry of an image in `index.json`, with a reference name.

@@ -20,7 +20,6 @@ pub(crate) const PATH: &str = "images";
 /// The entries of a store and its description in `bundle.json`.
 pub(crate) struct Store {
     pub(crate) parts: Vec<Part>,
-    pub(crate) length: u64,
     pub(crate) described: ImageStore,
 }
 
@@ -64,8 +63,7 @@ pub(crate) fn lay_out(
         omitted_platforms: image.omitted_platforms.clone(),
     });
     let described = ImageStore { path: PATH.to_owned(), images: images.collect(), blobs };
-    let (parts, length) = tar.into_parts()?;
-    Ok(Store { parts, length, described })
+    Ok(Store { parts: tar.into_parts()?, described })
 }
 
 fn is_layer(kind: &str) -> bool {

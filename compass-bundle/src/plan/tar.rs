@@ -102,26 +102,26 @@ impl TarLayout {
     }
 
     /// Adds entries that were laid out separately.
-    pub(crate) fn extend(&mut self, parts: Vec<Part>, length: u64) {
-        self.end_literal();
-        self.parts.extend(parts);
-        self.position = self.position.saturating_add(length);
+    pub(crate) fn extend(&mut self, parts: Vec<Part>) {
+        for part in parts {
+            self.part(part);
+        }
     }
 
-    /// Ends the archive and returns its parts and its size in bytes.
+    /// Ends the archive and returns its parts.
     ///
     /// # Errors
     /// As [`Self::into_parts`].
-    pub(crate) fn end(mut self) -> Result<(Vec<Part>, u64), Error> {
+    pub(crate) fn end(mut self) -> Result<Vec<Part>, Error> {
         self.literal(&[0; tar_entry::END]);
         self.into_parts()
     }
 
-    /// Returns the parts so far and their size in bytes.
+    /// Returns the parts so far.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] if the size exceeds one pebibyte.
-    pub(crate) fn into_parts(mut self) -> Result<(Vec<Part>, u64), Error> {
+    pub(crate) fn into_parts(mut self) -> Result<Vec<Part>, Error> {
         self.end_literal();
         if self.position > MAX_LENGTH {
             let message =
@@ -129,7 +129,7 @@ impl TarLayout {
                     .to_owned();
             return Err(Error::InvalidInput(message));
         }
-        Ok((self.parts, self.position))
+        Ok(self.parts)
     }
 
     fn header(&mut self, path: &str, mode: u32, size: u64) -> Result<(), Error> {

@@ -27,7 +27,7 @@ pub fn stream(
     plan: Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
 ) -> impl Stream<Item = Result<Bytes, Error>> + Send {
-    let steps = BundleBytes { plan, source, next: 0, state: State::Start, config: None };
+    let steps = BundleBytes { plan, source, next: 0, state: State::BetweenMembers, config: None };
     streams::try_unfold(steps, async |mut steps| {
         let bytes = steps.next().await?;
         Ok(bytes.map(|bytes| (bytes, steps)))
@@ -69,7 +69,7 @@ struct BundleBytes {
 }
 
 enum State {
-    Start,
+    BetweenMembers,
     Run(RunChunks),
     Blob { number: usize, bytes: Box<VerifiedBlob>, encoder: MemberEncoder },
     End,
@@ -79,8 +79,10 @@ impl BundleBytes {
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             match std::mem::replace(&mut self.state, State::End) {
-                State::Start => {
-                    self.plan.require_bytes()?;
+                State::BetweenMembers => {
+                    if self.next == 0 {
+                        self.plan.require_bytes()?;
+                    }
                     if let Some(header) = self.begin_member()? {
                         return Ok(Some(header));
                     }
@@ -90,11 +92,7 @@ impl BundleBytes {
                         self.state = State::Run(chunks);
                         return Ok(Some(chunk.into()));
                     }
-                    None => {
-                        if let Some(header) = self.begin_member()? {
-                            return Ok(Some(header));
-                        }
-                    }
+                    None => self.state = State::BetweenMembers,
                 },
                 State::Blob { number, mut bytes, mut encoder } => match bytes.next().await {
                     Some(read) => {
@@ -141,7 +139,7 @@ impl BundleBytes {
         self.configs(number).try_for_each(|planned| planned.check_layers(&config))?;
         let mut trailer = Vec::new();
         encoder.finish(|slice| trailer.extend_from_slice(slice));
-        self.state = State::Start;
+        self.state = State::BetweenMembers;
         Ok(trailer.into())
     }
 
