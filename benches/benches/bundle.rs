@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use compass_bundle::document::BundleKind;
 use compass_bundle::gzip::{self, Deframer};
-use compass_bundle::{ArchiveImage, BundleContents, BundleDocument, BundlePlan, ContentFile};
+use compass_bundle::{ArchiveImage, BundleContents, BundleDocument, BundlePlan, FileEntry};
 use compass_registry::{Descriptor, Platform, RawManifest, Reference, media_type};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -86,11 +86,11 @@ fn product() -> BundleContents {
         base_version: None,
         commit: None,
         modified: 0,
-        files: vec![ContentFile::new("product.yaml", "metadata: {name: compass}\n")],
+        files: vec![FileEntry::new("product.yaml", "metadata: {name: compass}\n")],
         images: images(180, 30),
         platform: "linux/amd64".parse().unwrap(),
         platforms: Vec::new(),
-        archives: false,
+        include_archives: false,
     }
 }
 

@@ -31,7 +31,7 @@ pub use install::{Installed, copy_image, install};
 pub use package::detection::mismatch_range;
 pub use package::{Image, Package, PackageFile, verify_unreadable};
 pub use plan::BundlePlan;
-pub use plan::contents::{BundleContents, ContentFile};
+pub use plan::contents::{BundleContents, FileEntry};
 pub use plan::image::ArchiveImage;
 pub use plan::platforms::Platforms;
 pub use read::{Bundle, BundleEntry, BundleSource, Damage, LocalFile, VerifyOptions, VerifyReport};

@@ -5,10 +5,10 @@
 pub(crate) mod archive;
 pub(crate) mod configs;
 pub(crate) mod contents;
-mod gather;
 pub(crate) mod image;
 pub(crate) mod members;
 pub(crate) mod platforms;
+mod resolve;
 pub(crate) mod store;
 pub(crate) mod tar;
 
@@ -19,7 +19,7 @@ use compass_registry::{Descriptor, Digest, Platform, Repository};
 
 use self::archive::Archive;
 use self::configs::PlannedConfig;
-use self::contents::{ARCHIVES, BundleContents, ContentFile};
+use self::contents::{ARCHIVES, BundleContents, FileEntry};
 use self::image::{ArchiveImage, share_available_layers};
 use self::members::{MemberList, PlannedMember};
 use self::tar::TarLayout;
@@ -33,7 +33,7 @@ pub struct BundlePlan {
     stem: String,
     document: BundleDocument,
     size: u64,
-    files: Vec<ContentFile>,
+    files: Vec<FileEntry>,
     archives: Vec<PlannedArchive>,
     blobs: Vec<PlannedBlob>,
     members: Vec<PlannedMember>,
@@ -72,10 +72,10 @@ impl BundlePlan {
         let (stem, modified) = (contents.stem(), contents.modified);
         let (shared, platform) = (share_available_layers(&contents.images)?, &contents.platform);
         let images = &shared[..];
-        let lay_out = |image| archive::lay_out(image, platform, modified);
+        let layout = |image| archive::layout(image, platform, modified);
         let archived = if contents.has_archives() { images } else { &[] };
-        let archives = archived.iter().map(lay_out).collect::<Result<Vec<_>, _>>()?;
-        let store = contents.has_store().then(|| store::lay_out(&stem, images, platform, modified));
+        let archives = archived.iter().map(layout).collect::<Result<Vec<_>, _>>()?;
+        let store = contents.has_store().then(|| store::layout(&stem, images, platform, modified));
         let store = store.transpose()?;
 
         let mut files: Vec<_> = contents.files.iter().map(small_file).collect();
@@ -133,7 +133,7 @@ impl BundlePlan {
         platform: &Platform,
         modified: u64,
     ) -> Result<Self, Error> {
-        let archive = archive::lay_out(image, platform, modified)?;
+        let archive = archive::layout(image, platform, modified)?;
         let document = BundleDocument {
             format_version: FORMAT_VERSION,
             kind: BundleKind::Plugin,
@@ -201,7 +201,7 @@ impl BundlePlan {
         &self.archives
     }
 
-    pub(crate) fn files(&self) -> &[ContentFile] {
+    pub(crate) fn files(&self) -> &[FileEntry] {
         &self.files
     }
 
@@ -234,7 +234,7 @@ fn document_entry(stem: &str, document: &[u8], modified: u64) -> Result<Vec<u8>,
 }
 
 /// The description of a small file.
-fn small_file(file: &ContentFile) -> BundleFile {
+fn small_file(file: &FileEntry) -> BundleFile {
     BundleFile {
         path: file.path.clone(),
         size: file.size,

@@ -13,7 +13,7 @@ use compass_registry::testing::random_bytes;
 use compass_registry::{ImageSource as _, Manifest};
 
 #[tokio::test]
-async fn a_reader_that_was_written_from_the_document_finds_every_blob() {
+async fn documented_format_reader_finds_every_blob() {
     if Command::new("python3").arg("--version").output().is_err() {
         eprintln!("SKIPPED: this needs python3, which this machine lacks");
         return;
@@ -24,13 +24,13 @@ async fn a_reader_that_was_written_from_the_document_finds_every_blob() {
     ];
     let (storage, references) = sample::store(&images).await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format/reader.py");
-    for (kind, archives) in [
+    for (kind, include_archives) in [
         (BundleKind::Plugin, false),
         (BundleKind::Hotfix, false),
         (BundleKind::Product, false),
         (BundleKind::Product, true),
     ] {
-        let plan = sample::plan(&storage, &references, kind, archives).await;
+        let plan = sample::plan(&storage, &references, kind, include_archives).await;
         let directory = tempfile::tempdir().unwrap();
         let source = Arc::new(storage.clone());
         let options = WriteOptions::default();

@@ -248,7 +248,7 @@ async fn nondistributable_layer_at_source_is_included() {
     ] {
         let image = gather(&storage, &web(), &platforms).await.unwrap();
         let mut contents = sample::product(vec![image], archives);
-        contents.platform = platforms.single().clone();
+        contents.platform = platforms.default_platform().clone();
         let (_directory, bundle) = bundle_of(&storage, &contents).await;
         assert_eq!(bundle.images()[0].unavailable, []);
         let site = MemoryStorage::default();

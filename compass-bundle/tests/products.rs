@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use compass_bundle::document::BundleKind;
 use compass_bundle::{
-    ArchiveImage, Bundle, BundleContents, BundlePlan, ContentFile, Platforms, VerifyOptions,
+    ArchiveImage, Bundle, BundleContents, BundlePlan, FileEntry, Platforms, VerifyOptions,
     WriteOptions, install, write,
 };
 use compass_registry::storage::{MemoryStorage, Storage};
@@ -152,7 +152,7 @@ async fn plan_beyond_reader_limits_is_error() {
 
     for (count, length, about) in [(45_000, 300, "bundle.json"), (50_001, 1, "limit of 50000")] {
         let path = "a".repeat(length);
-        let file = |n: usize| ContentFile::new(format!("{path}/{n}"), "");
+        let file = |n: usize| FileEntry::new(format!("{path}/{n}"), "");
         contents.files = (0..count).map(file).collect();
         let refused = refusal(&contents);
         assert!(refused.contains(about), "{refused}");

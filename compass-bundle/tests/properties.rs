@@ -93,7 +93,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn shared_blob_same_bytes_in_all_bundles(
+    fn shared_blob_has_same_bytes(
         shared in layer(), before in images(), after in images(), kinds in (kind(), kind()),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -114,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn writing_and_reading_are_inverse_in_any_order(
+    fn bundle_any_write_order_reads_back(
         images in images(), kind in kind(), jobs in 1_usize..9, chunk in 1_000_usize..200_000,
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_is_found_and_located(
+    fn flipped_bit_is_located(
         images in images(), kind in kind(), places in proptest::collection::vec((0.0_f64..1.0, 0_u8..8), 12),
     ) {
         let runtime =

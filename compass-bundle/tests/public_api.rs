@@ -16,7 +16,7 @@ use bytes::Bytes;
 use compass_bundle::document::{BundleDocument, BundleKind};
 use compass_bundle::store::{publish, store_path};
 use compass_bundle::{
-    ArchiveImage, Bundle, BundlePlan, BundleSource, ContentFile, Error, ForeignPackage, Package,
+    ArchiveImage, Bundle, BundlePlan, BundleSource, Error, FileEntry, ForeignPackage, Package,
     Platforms, VerifyOptions, WriteOptions, copy_image, install, stream, write, write_file,
     write_into,
 };
@@ -94,9 +94,9 @@ async fn bundle_supports_concurrent_reads() {
     let (storage, references) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
     let mut contents = sample::product(Vec::new(), false);
     contents.files = vec![
-        ContentFile::new("a.yaml", vec![b'a'; 1000]),
-        ContentFile::new("between", vec![b'x'; 200_000]),
-        ContentFile::new("b.yaml", vec![b'b'; 1000]),
+        FileEntry::new("a.yaml", vec![b'a'; 1000]),
+        FileEntry::new("between", vec![b'x'; 200_000]),
+        FileEntry::new("b.yaml", vec![b'b'; 1000]),
     ];
     let reference: &Reference = &references[0];
     let from = (reference.repository(), &reference.tag_or_digest());
@@ -293,10 +293,10 @@ async fn install_rearchived_product_names_the_cause() {
 
 #[test]
 fn invalid_sizes_and_names_are_rejected() {
-    let mut file = ContentFile::new("x", "0123456789");
+    let mut file = FileEntry::new("x", "0123456789");
     file.size = u64::MAX;
     let mut large = sample::product(Vec::new(), false);
-    large.files = vec![ContentFile { bytes: None, ..file.clone() }];
+    large.files = vec![FileEntry { bytes: None, ..file.clone() }];
     assert!(BundlePlan::new(&large).unwrap_err().to_string().contains("pebibyte"));
     let mut other = sample::product(Vec::new(), false);
     other.files = vec![file];

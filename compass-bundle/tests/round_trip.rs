@@ -11,7 +11,7 @@ use bytes::Bytes;
 use compass_bundle::document::BundleKind;
 use compass_bundle::store::publish;
 use compass_bundle::{
-    ArchiveImage, Bundle, BundleContents, BundlePlan, ContentFile, Error, Platforms, VerifyOptions,
+    ArchiveImage, Bundle, BundleContents, BundlePlan, Error, FileEntry, Platforms, VerifyOptions,
     VerifyReport, WriteOptions, install, write,
 };
 use compass_registry::storage::{MemoryStorage, Storage};
@@ -70,11 +70,11 @@ async fn plan(source: &dyn ImageSource, references: &[Reference]) -> BundlePlan 
         base_version: None,
         commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
         modified: 1_700_000_000,
-        files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],
+        files: vec![FileEntry::new("gpu.yaml", "metadata: {name: gpu}\n")],
         images,
         platform: platform(),
         platforms: Vec::new(),
-        archives: false,
+        include_archives: false,
     })
     .unwrap()
 }

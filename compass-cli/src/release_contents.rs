@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use compass_bundle::ContentFile;
+use compass_bundle::FileEntry;
 use compass_bundle::document::BundleKind;
 use compass_manifest::escape::escape;
 use compass_manifest::has_conflict_markers;
@@ -23,7 +23,7 @@ pub(crate) struct ReleaseContents {
     pub(crate) base: Option<String>,
     /// The paths in the repository whose last change determines the commit and time of the package.
     pub(crate) paths: Vec<String>,
-    pub(crate) files: Vec<ContentFile>,
+    pub(crate) files: Vec<FileEntry>,
     pub(crate) images: Vec<TargetImage>,
 }
 
@@ -108,7 +108,7 @@ impl Repository {
         let version = format!("v{}", written.trim_start_matches('v'));
         let images = self.distinct_images(product.images.clone())?;
         let mut files = self.read([(path.as_str(), "product.yaml".to_owned())])?;
-        files.push(ContentFile::new("images.list", image_list(&images)));
+        files.push(FileEntry::new("images.list", image_list(&images)));
         let mut paths = vec![path];
         paths.extend(product.lists.iter().cloned());
         files.extend(self.addon_files(&product, &mut paths)?);
@@ -125,7 +125,7 @@ impl Repository {
     }
 
     /// The files of the addons directory; adds the directory to `paths`.
-    fn addon_files(&self, product: &Product, paths: &mut Vec<String>) -> Result<Vec<ContentFile>> {
+    fn addon_files(&self, product: &Product, paths: &mut Vec<String>) -> Result<Vec<FileEntry>> {
         let Some(directory) = product.manifest.addons_directory() else { return Ok(Vec::new()) };
         let files = self.read(self.tree.paths().filter_map(|path| {
             Some((path, format!("addons/{}", product.manifest.path_in_addons(path)?)))
@@ -137,7 +137,7 @@ impl Repository {
     }
 
     /// The files of `spec.files`; adds their sources to `paths`.
-    fn extra_files(&self, product: &Product, paths: &mut Vec<String>) -> Result<Vec<ContentFile>> {
+    fn extra_files(&self, product: &Product, paths: &mut Vec<String>) -> Result<Vec<FileEntry>> {
         let named = product.manifest.files.iter().filter_map(|file| {
             Some((file.source.as_ref()?, file.path.as_ref()?, file.mode.as_ref()))
         });
@@ -166,7 +166,7 @@ impl Repository {
     fn read<'p>(
         &self,
         named: impl IntoIterator<Item = (&'p str, String)>,
-    ) -> Result<Vec<ContentFile>> {
+    ) -> Result<Vec<FileEntry>> {
         let (paths, names): (Vec<&str>, Vec<String>) = named.into_iter().unzip();
         let is_file = |path: &&&str| self.checkout.kind(path) == Some(FileKind::Regular);
         if let Some(path) = paths.iter().find(|path| !is_file(path)) {
@@ -186,7 +186,7 @@ impl Repository {
         Ok(names
             .into_iter()
             .zip(contents)
-            .map(|(name, bytes)| ContentFile::new(name, bytes))
+            .map(|(name, bytes)| FileEntry::new(name, bytes))
             .collect())
     }
 }

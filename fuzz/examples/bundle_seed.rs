@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use compass_bundle::document::BundleKind;
 use compass_bundle::{
-    ArchiveImage, BundleContents, BundlePlan, ContentFile, WriteOptions, write_as,
+    ArchiveImage, BundleContents, BundlePlan, FileEntry, WriteOptions, write_as,
 };
 use compass_registry::storage::MemoryStorage;
 use compass_registry::{Descriptor, Platform, RawManifest, Reference, media_type};
@@ -35,7 +35,7 @@ fn main() -> Result<(), Failure> {
         base_version: None,
         commit: None,
         modified: 0,
-        files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],
+        files: vec![FileEntry::new("gpu.yaml", "metadata: {name: gpu}\n")],
         images: vec![ArchiveImage {
             repository: reference.repository().clone(),
             reference,
@@ -47,7 +47,7 @@ fn main() -> Result<(), Failure> {
         }],
         platform,
         platforms: Vec::new(),
-        archives: false,
+        include_archives: false,
     })?;
     let directory = tempfile::tempdir()?;
     let bundle = directory.path().join("bundle");

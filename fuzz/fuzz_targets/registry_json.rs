@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use compass_bundle::document::BundleKind;
-use compass_bundle::{ArchiveImage, BundleContents, BundlePlan, ContentFile};
+use compass_bundle::{ArchiveImage, BundleContents, BundlePlan, FileEntry};
 use compass_registry::{Manifest, Platform, RawManifest, Reference, media_type, sniff_media_type};
 use libfuzzer_sys::fuzz_target;
 
@@ -48,11 +48,11 @@ fn plan(root: RawManifest) {
         base_version: None,
         commit: None,
         modified: 0,
-        files: vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],
+        files: vec![FileEntry::new("gpu.yaml", "metadata: {name: gpu}\n")],
         images: vec![image],
         platform,
         platforms: Vec::new(),
-        archives: false,
+        include_archives: false,
     });
     if let Ok(plan) = planned {
         assert!(plan.size() >= plan.blob_bytes());

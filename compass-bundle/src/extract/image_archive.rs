@@ -68,7 +68,7 @@ async fn foreign_plan(package: &ForeignPackage, image: &ForeignImage) -> Result<
     let mut image = ArchiveImage {
         reference: image.reference.clone(),
         repository: image.reference.repository().clone(),
-        platform: (!image.root.is_index()).then(|| platforms.single().clone()),
+        platform: (!image.root.is_index()).then(|| platforms.default_platform().clone()),
         root: image.root.clone(),
         children: image.children.clone(),
         omitted_platforms,
@@ -76,7 +76,7 @@ async fn foreign_plan(package: &ForeignPackage, image: &ForeignImage) -> Result<
     };
     image.detect_platform(package, &platforms).await?;
     image.find_unavailable(package).await?;
-    let platform = image.platform.as_ref().unwrap_or(platforms.single());
+    let platform = image.platform.as_ref().unwrap_or(platforms.default_platform());
     BundlePlan::archive(&image, platform, 0)
 }
 

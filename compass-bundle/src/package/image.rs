@@ -94,7 +94,7 @@ impl<'p> Image<'p> {
     /// If a manifest cannot be parsed, or the index lists no image.
     pub fn default_config(&self) -> Result<Descriptor, Error> {
         if let Backend::Bundle(bundle, image) = self.backend {
-            return Ok(image.single(&bundle.default_platform())?.0);
+            return Ok(image.default_image(&bundle.default_platform())?.0);
         }
         for manifest in self.manifests() {
             if let Manifest::Image { config, .. } = manifest.parse()? {

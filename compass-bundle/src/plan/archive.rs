@@ -30,7 +30,7 @@ impl Archive {
 }
 
 /// Lays out an archive. Tools without index support load the image for `platform`.
-pub(crate) fn lay_out(
+pub(crate) fn layout(
     image: &ArchiveImage,
     platform: &Platform,
     modified: u64,
@@ -93,7 +93,7 @@ fn descriptor_json(manifest: &RawManifest) -> serde_json::Value {
 
 /// The `manifest.json` that `docker load` reads.
 fn docker_manifest(image: &ArchiveImage, platform: &Platform) -> Result<serde_json::Value, Error> {
-    let (config, layers) = image.single(platform)?;
+    let (config, layers) = image.default_image(platform)?;
     if let Some(missing) = layers.iter().find(|layer| !image.is_available(layer)) {
         return Err(Error::InvalidInput(format!(
             "{} cannot be loaded from an archive: its non-distributable layer {} is not in the \

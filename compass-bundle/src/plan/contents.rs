@@ -27,7 +27,7 @@ pub struct BundleContents {
     /// The time of all entries in seconds since 1970: that of the commit, `SOURCE_DATE_EPOCH`, or 0.
     pub modified: u64,
     /// The YAML and other small files, in the order of the bundle.
-    pub files: Vec<ContentFile>,
+    pub files: Vec<FileEntry>,
     /// The images, in the order of the release manifest.
     pub images: Vec<ArchiveImage>,
     /// The platform of the image that tools without index support load.
@@ -36,12 +36,12 @@ pub struct BundleContents {
     pub platforms: Vec<Platform>,
     /// Whether a product bundle has an archive for each image in addition to its image store. The other
     /// kinds have archives only.
-    pub archives: bool,
+    pub include_archives: bool,
 }
 
 /// A small file of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContentFile {
+pub struct FileEntry {
     /// The path below the bundle's directory.
     pub path: String,
     /// Its permissions, such as 0o755.
@@ -54,7 +54,7 @@ pub struct ContentFile {
     pub bytes: Option<Bytes>,
 }
 
-impl ContentFile {
+impl FileEntry {
     /// Creates a file with mode 0644.
     pub fn new(path: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
@@ -114,7 +114,7 @@ impl BundleContents {
 
     /// Returns whether the bundle has image archives.
     pub(crate) fn has_archives(&self) -> bool {
-        !self.has_store() || self.archives
+        !self.has_store() || self.include_archives
     }
 
     /// Checks that names stay inside the bundle and are unique.

@@ -40,7 +40,7 @@ impl ArchiveImage {
     }
 
     /// The configuration and layers of the image that tools without index support load.
-    pub(crate) fn single(
+    pub(crate) fn default_image(
         &self,
         platform: &Platform,
     ) -> Result<(Descriptor, Vec<Descriptor>), Error> {

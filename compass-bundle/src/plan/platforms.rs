@@ -19,7 +19,7 @@ impl Platforms {
     ///
     /// # Panics
     /// If the list of [`Platforms::Several`] is empty.
-    pub fn single(&self) -> &Platform {
+    pub fn default_platform(&self) -> &Platform {
         match self {
             Self::One(platform) | Self::All(platform) => platform,
             Self::Several(platforms) => &platforms[0],
@@ -48,7 +48,7 @@ impl Platforms {
         let satisfied = |wanted: &&Platform| own.as_ref().is_none_or(|own| own.satisfies(wanted));
         match self.wanted().iter().find(satisfied) {
             Some(wanted) => wanted.clone(),
-            None => own.unwrap_or_else(|| self.single().clone()),
+            None => own.unwrap_or_else(|| self.default_platform().clone()),
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Store {
 }
 
 /// Lays out a store. Tools without index support load the images for `platform`.
-pub(crate) fn lay_out(
+pub(crate) fn layout(
     stem: &str,
     images: &[ArchiveImage],
     platform: &Platform,

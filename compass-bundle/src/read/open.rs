@@ -14,14 +14,14 @@ use compass_registry::{
 use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
 
-use super::parser::{BundleParser, content_file, read_content};
+use super::parser::{BundleParser, file_entry, read_content};
 use super::source::{BufferedSource, BundleSource, LocalFile};
 use crate::Error;
 use crate::format::document::{BundleDocument, BundleKind, FILE_NAME};
 use crate::format::member::Member;
 use crate::manifest_lookup::find_manifest;
 use crate::plan::BundlePlan;
-use crate::plan::contents::{BundleContents, ContentFile};
+use crate::plan::contents::{BundleContents, FileEntry};
 use crate::plan::image::ArchiveImage;
 use crate::plan::members::{Content, Origin};
 
@@ -94,16 +94,16 @@ impl Bundle {
         let (mut parser, document) = BundleParser::begin(&file).await?;
         let mut files = Vec::new();
         for small in document.files.iter().filter(|file| file.image.is_none()) {
-            files.push(content_file(small).ok_or_else(|| parser.invalid("a file has no digest"))?);
+            files.push(file_entry(small).ok_or_else(|| parser.invalid("a file has no digest"))?);
             parser.skip_file(&document, small)?;
         }
         let mut images = parser.stored_images(&document).await?;
         let archived = parser.archived_images(&document).await?;
-        let archives = !archived.is_empty();
+        let include_archives = !archived.is_empty();
         if document.kind != BundleKind::Product {
             images = archived;
         }
-        let plan = replan(&document, files, images.clone(), archives)?;
+        let plan = replan(&document, files, images.clone(), include_archives)?;
         let (name, size) = (file.source().name(), file.source().size());
         if *plan.document() != document || plan.size() != size {
             return Err(Error::damaged(match plan.size() {
@@ -206,9 +206,9 @@ impl Bundle {
 
 fn replan(
     document: &BundleDocument,
-    files: Vec<ContentFile>,
+    files: Vec<FileEntry>,
     images: Vec<ArchiveImage>,
-    archives: bool,
+    include_archives: bool,
 ) -> Result<BundlePlan, Error> {
     BundlePlan::new(&BundleContents {
         kind: document.kind,
@@ -221,7 +221,7 @@ fn replan(
         images,
         platform: document.default_platform(),
         platforms: document.platforms.clone(),
-        archives,
+        include_archives,
     })
 }
 

@@ -14,7 +14,7 @@ use crate::format::document::{
 use crate::format::gzip;
 use crate::format::member::{Member, MemberCursor};
 use crate::format::tar_entry;
-use crate::plan::contents::ContentFile;
+use crate::plan::contents::FileEntry;
 
 /// Reads content of a member.
 ///
@@ -180,9 +180,9 @@ impl<'f> BundleParser<'f> {
     }
 }
 
-pub(super) fn content_file(file: &BundleFile) -> Option<ContentFile> {
+pub(super) fn file_entry(file: &BundleFile) -> Option<FileEntry> {
     let (path, size, digest) = (file.path.clone(), file.size, file.digest?);
-    Some(ContentFile { path, mode: file.permissions(), size, digest, bytes: None })
+    Some(FileEntry { path, mode: file.permissions(), size, digest, bytes: None })
 }
 
 #[cfg(test)]

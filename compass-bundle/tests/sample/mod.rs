@@ -10,8 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use compass_bundle::document::BundleKind;
 use compass_bundle::{
-    ArchiveImage, BundleContents, BundlePlan, BundleSource, ContentFile, Error, LocalFile,
-    Platforms,
+    ArchiveImage, BundleContents, BundlePlan, BundleSource, Error, FileEntry, LocalFile, Platforms,
 };
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::SampleImage;
@@ -43,7 +42,7 @@ pub(crate) async fn plan(
     source: &dyn ImageSource,
     references: &[Reference],
     kind: BundleKind,
-    archives: bool,
+    include_archives: bool,
 ) -> BundlePlan {
     let mut images = Vec::new();
     for reference in references {
@@ -53,12 +52,12 @@ pub(crate) async fn plan(
         images.push(image.unwrap());
     }
     let files = match kind {
-        BundleKind::Hotfix => vec![ContentFile::new("default/a/b/values.yaml", "_config: {}\n")],
+        BundleKind::Hotfix => vec![FileEntry::new("default/a/b/values.yaml", "_config: {}\n")],
         BundleKind::Product => vec![
-            ContentFile::new("product.yaml", "metadata: {name: compass}\n"),
-            ContentFile::new("install.sh", "#!/bin/sh\n").with_mode(0o755),
+            FileEntry::new("product.yaml", "metadata: {name: compass}\n"),
+            FileEntry::new("install.sh", "#!/bin/sh\n").with_mode(0o755),
         ],
-        _ => vec![ContentFile::new("gpu.yaml", "metadata: {name: gpu}\n")],
+        _ => vec![FileEntry::new("gpu.yaml", "metadata: {name: gpu}\n")],
     };
     let (name, version) = match kind {
         BundleKind::Hotfix => ("web", "v2.7.0-20180605-p1"),
@@ -76,13 +75,13 @@ pub(crate) async fn plan(
         images,
         platform: platform(),
         platforms: Vec::new(),
-        archives,
+        include_archives,
     })
     .unwrap()
 }
 
 /// A product that contains only these images.
-pub(crate) fn product(images: Vec<ArchiveImage>, archives: bool) -> BundleContents {
+pub(crate) fn product(images: Vec<ArchiveImage>, include_archives: bool) -> BundleContents {
     BundleContents {
         kind: BundleKind::Product,
         name: "compass".to_owned(),
@@ -94,7 +93,7 @@ pub(crate) fn product(images: Vec<ArchiveImage>, archives: bool) -> BundleConten
         images,
         platform: platform(),
         platforms: Vec::new(),
-        archives,
+        include_archives,
     }
 }
 

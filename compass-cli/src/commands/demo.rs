@@ -230,7 +230,7 @@ impl Demo<'_> {
             from: None,
             platforms: package::platforms(self.repository, None)?,
             allow_other_platform: false,
-            archives: false,
+            include_archives: false,
             jobs: self.global.write_jobs(),
         };
         for target in TARGETS {

@@ -86,7 +86,7 @@ pub(crate) struct Options<'o> {
     pub(crate) from: Option<&'o RegistryPrefix>,
     pub(crate) platforms: Platforms,
     pub(crate) allow_other_platform: bool,
-    pub(crate) archives: bool,
+    pub(crate) include_archives: bool,
     pub(crate) jobs: usize,
 }
 
@@ -105,10 +105,10 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         from: args.from.as_ref(),
         platforms: platforms(&repository, args.platform.platform.as_deref())?,
         allow_other_platform: args.platform.allows_others(),
-        archives: args.include_archives,
+        include_archives: args.include_archives,
         jobs: global.write_jobs(),
     };
-    if options.archives && release.kind != BundleKind::Product {
+    if options.include_archives && release.kind != BundleKind::Product {
         output.warn("`--include-archives` has no effect: only products have a shared image store");
     }
     let registries = Registries::new(&repository, global);
@@ -187,9 +187,9 @@ pub(crate) async fn plan(
         modified,
         files: release.files,
         images,
-        platform: options.platforms.single().clone(),
+        platform: options.platforms.default_platform().clone(),
         platforms: platforms_in_name(&options.platforms, &default_platform(repository)?),
-        archives: options.archives,
+        include_archives: options.include_archives,
     };
     let plan = BundlePlan::new(&contents)?;
     Ok(PlannedBundle { plan, contents, images: source })

@@ -34,7 +34,7 @@ impl ArchiveImage {
             (root, Some(platform.clone()))
         } else {
             let root = source.verified_manifest(repository, locator).await.map_err(named)?;
-            let platform = (!root.is_index()).then(|| platforms.single().clone());
+            let platform = (!root.is_index()).then(|| platforms.default_platform().clone());
             (root, platform)
         };
         let (children, omitted_platforms) =
