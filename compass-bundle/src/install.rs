@@ -127,7 +127,7 @@ impl Installer<'_> {
         // Each layer that is still missing is read from the start of the file on: concurrent reads
         // would slow each other down.
         let progress = Arc::new(progress.second_pass());
-        let options = &CopyOptions { jobs: 1, progress, ..self.options.clone() };
+        let options = &self.options.clone().jobs(1).progress(progress);
         let second = Installer { source: Arc::clone(&self.source), options, ..*self };
         let mut installed = second.push_all(images).await?;
         for (image, installed) in images.iter().zip(&mut installed) {

@@ -134,7 +134,7 @@ async fn install_existing_tag_pushes_nothing() {
     let place = "site.example/all".parse().unwrap();
     for (choice, is_refused) in [(OnExistingTag::Error, true), (OnExistingTag::Keep, false)] {
         let site = MemoryStorage::default();
-        let options = CopyOptions { on_existing_tag: choice, ..CopyOptions::default() };
+        let options = CopyOptions::default().on_existing_tag(choice);
         let (_, before) = scan(saved_image("app", &[layer(1)])).await;
         let before = install(&before.clone().into(), &site, &place, &options).await.unwrap();
         let (source, package) = scan(saved_image("app", &[layer(2)])).await;

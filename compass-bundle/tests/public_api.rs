@@ -270,7 +270,7 @@ impl Progress for Counted {
 async fn install_package_reports_progress_once() {
     let package = ForeignPackage::read(in_memory(bundle_of(300_000).await)).await.unwrap();
     let (progress, storage) = (Arc::new(Counted::default()), MemoryStorage::default());
-    let options = CopyOptions { progress: progress.clone(), ..CopyOptions::default() };
+    let options = CopyOptions::default().progress(progress.clone());
     let installed = install(&package.clone().into(), &storage, &site(), &options).await.unwrap();
     let bytes = installed[0].copied.bytes;
     let shown = (progress.0.load(Ordering::Relaxed), progress.1.load(Ordering::Relaxed));

@@ -46,16 +46,15 @@ pub(crate) struct GlobalArgs {
 
 impl GlobalArgs {
     pub(crate) fn retry_policy(&self) -> RetryPolicy {
-        RetryPolicy {
-            connect_retry: Duration::from_secs(self.retry_connect),
-            min_speed: self.min_speed,
-            ..RetryPolicy::default()
-        }
+        RetryPolicy::default()
+            .connect_retry(Duration::from_secs(self.retry_connect))
+            .min_speed(self.min_speed)
     }
 
     pub(crate) fn copy_options(&self, progress: Arc<dyn Progress>) -> CopyOptions {
-        let default = CopyOptions::default();
-        CopyOptions { jobs: self.jobs.map_or(default.jobs, Into::into), progress, ..default }
+        let options = CopyOptions::default().progress(progress);
+        let jobs = self.jobs.map_or(options.jobs, Into::into);
+        options.jobs(jobs)
     }
 
     pub(crate) fn write_options(&self, progress: Arc<dyn Progress>) -> WriteOptions {

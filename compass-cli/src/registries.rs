@@ -55,7 +55,8 @@ impl Registries {
     /// Sets short timeouts and few retries, for interactive commands.
     pub(crate) fn interactive(self) -> Self {
         let (idle_timeout, connect_retry) = (Duration::from_secs(15), Duration::ZERO);
-        let retry = RetryPolicy { max_attempts: 2, idle_timeout, connect_retry, ..self.retry };
+        let retry =
+            self.retry.max_attempts(2).idle_timeout(idle_timeout).connect_retry(connect_retry);
         Self { retry, ..self }
     }
 

@@ -72,7 +72,7 @@ impl<'s> Copier<'s> {
     /// blobs with this one.
     #[must_use]
     pub fn with_available(&self, available: HashSet<Digest>) -> Self {
-        let options = CopyOptions { available: Some(available), ..self.options.clone() };
+        let options = self.options.clone().available(Some(available));
         Self { options, ..self.clone() }
     }
 

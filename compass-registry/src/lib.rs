@@ -10,6 +10,9 @@
 // The basic types include items that only some features use.
 #![cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code))]
 
+#[macro_use]
+mod setters;
+
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "disk")]

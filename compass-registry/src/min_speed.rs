@@ -81,7 +81,7 @@ mod tests {
 
     fn guard() -> SpeedGuard {
         let (min_speed, speed_window) = (100, Duration::from_secs(10));
-        SpeedGuard::new(&RetryPolicy { min_speed, speed_window, ..RetryPolicy::default() })
+        SpeedGuard::new(&RetryPolicy::default().min_speed(min_speed).speed_window(speed_window))
     }
 
     /// Runs steps that each transfer `bytes` after `seconds`. Returns the number of the step that

@@ -9,6 +9,7 @@ use crate::Error;
 
 /// Limits of retries and timeouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RetryPolicy {
     /// The maximum number of attempts; at least one is made.
     pub max_attempts: u32,
@@ -47,6 +48,17 @@ impl Default for RetryPolicy {
         }
     }
 }
+
+setters!(RetryPolicy {
+    max_attempts: u32,
+    initial_backoff: Duration,
+    max_retry_after: Duration,
+    idle_timeout: Duration,
+    commit_timeout: Duration,
+    connect_retry: Duration,
+    min_speed: u64,
+    speed_window: Duration,
+});
 
 tokio::task_local! {
     static RETRIES: Arc<AtomicU32>;

@@ -63,6 +63,7 @@ pub struct Server {
 
 /// Options of a [`Server`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ServerOptions {
     /// User and password that every request must carry. If `None`, every client has full access.
     pub basic_auth: Option<(String, String)>,
@@ -99,6 +100,17 @@ impl Default for ServerOptions {
         }
     }
 }
+
+setters!(ServerOptions {
+    basic_auth: Option<(String, String)>,
+    read_only: bool,
+    upload_idle_timeout: Duration,
+    body_idle_timeout: Duration,
+    manifest_memory: usize,
+    max_connections: usize,
+    idle_timeout_when_full: Duration,
+    connection_idle_timeout: Duration,
+});
 
 pub(crate) struct Registry {
     storage: Arc<dyn Storage>,

@@ -37,8 +37,7 @@ async fn ends(connection: &mut TcpStream) -> bool {
 
 #[tokio::test]
 async fn idle_connection_is_closed() {
-    let server =
-        serve(ServerOptions { connection_idle_timeout: SHORT, ..Default::default() }).await;
+    let server = serve(ServerOptions::default().connection_idle_timeout(SHORT)).await;
     let mut silent = TcpStream::connect(server.host()).await.unwrap();
     assert!(ends(&mut silent).await);
 
@@ -54,7 +53,7 @@ async fn idle_connection_is_closed() {
 
 #[tokio::test]
 async fn connection_over_limit_waits() {
-    let server = serve(ServerOptions { max_connections: 1, ..Default::default() }).await;
+    let server = serve(ServerOptions::default().max_connections(1)).await;
     let mut first = TcpStream::connect(server.host()).await.unwrap();
     ask(&mut first).await;
     assert_eq!(answer(&mut first).await, "HTTP/1.1 200 OK");
@@ -68,12 +67,10 @@ async fn connection_over_limit_waits() {
 
 #[tokio::test]
 async fn full_server_closes_most_idle_connection() {
-    let options = ServerOptions {
-        max_connections: 2,
-        idle_timeout_when_full: SHORT,
-        body_idle_timeout: LONG,
-        ..Default::default()
-    };
+    let options = ServerOptions::default()
+        .max_connections(2)
+        .idle_timeout_when_full(SHORT)
+        .body_idle_timeout(LONG);
     let server = serve(options).await;
     let mut stalled = Vec::new();
     for _ in 0..5 {
@@ -104,8 +101,7 @@ async fn dropped_server_closes_connections() {
 async fn unread_response_connection_is_closed() {
     let (storage, repository) = (MemoryStorage::default(), "a/b".parse().unwrap());
     let blob = storage.add_blob(&repository, vec![0; 32 << 20]);
-    let options =
-        ServerOptions { max_connections: 1, connection_idle_timeout: SHORT, ..Default::default() };
+    let options = ServerOptions::default().max_connections(1).connection_idle_timeout(SHORT);
     let server = Server::start(storage, "127.0.0.1:0", options).await.unwrap();
     let mut silent = TcpStream::connect(server.host()).await.unwrap();
     let request = format!("GET /v2/a/b/blobs/{blob} HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -121,23 +117,20 @@ async fn unread_response_connection_is_closed() {
 
 #[tokio::test]
 async fn maximum_option_values_are_accepted() {
-    let options = ServerOptions {
-        max_connections: usize::MAX,
-        connection_idle_timeout: Duration::MAX,
-        upload_idle_timeout: Duration::MAX,
-        ..Default::default()
-    };
+    let options = ServerOptions::default()
+        .max_connections(usize::MAX)
+        .connection_idle_timeout(Duration::MAX)
+        .upload_idle_timeout(Duration::MAX);
     let server = serve(options).await;
-    let retry = RetryPolicy {
-        max_attempts: 1,
-        initial_backoff: Duration::MAX,
-        max_retry_after: Duration::MAX,
-        idle_timeout: Duration::MAX,
-        commit_timeout: Duration::MAX,
-        connect_retry: Duration::MAX,
-        min_speed: u64::MAX,
-        speed_window: Duration::MAX,
-    };
+    let retry = RetryPolicy::default()
+        .max_attempts(1)
+        .initial_backoff(Duration::MAX)
+        .max_retry_after(Duration::MAX)
+        .idle_timeout(Duration::MAX)
+        .commit_timeout(Duration::MAX)
+        .connect_retry(Duration::MAX)
+        .min_speed(u64::MAX)
+        .speed_window(Duration::MAX);
     let parts = RangeOptions::new(u64::MAX, usize::MAX);
     let options = ClientOptions { retry, range_options: parts, ..ClientOptions::default() };
     let client = Client::new(&server.host(), options).unwrap();

@@ -100,7 +100,7 @@ async fn copy_index_selects_platforms() {
     let copy = async |platforms: &[&str]| {
         let destination = MemoryStorage::default();
         let platforms: Vec<Platform> = platforms.iter().map(|one| one.parse().unwrap()).collect();
-        let options = CopyOptions { platforms, ..CopyOptions::default() };
+        let options = CopyOptions::default().platforms(platforms);
         let copier = Copier::new(&destination, options);
         let to = (&repository, Some(&tag));
         let copied = copier.copy(&source, (&repository, &by_tag), to).await.unwrap();
@@ -153,7 +153,7 @@ async fn copy_single_image_reports_missing_platforms() {
             names.iter().map(|name| name.parse().unwrap()).collect()
         };
         let destination = MemoryStorage::default();
-        let options = CopyOptions { platforms: platforms(wanted), ..CopyOptions::default() };
+        let options = CopyOptions::default().platforms(platforms(wanted));
         let from = (&repository, &TagOrDigest::from(tag.clone()));
         let to = (&repository, Some(&tag));
         let copied = Copier::new(&destination, options).copy(&source, from, to).await.unwrap();

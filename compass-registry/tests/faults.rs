@@ -25,14 +25,12 @@ fn tag() -> Tag {
 }
 
 fn client(registry: &FaultyRegistry) -> Client {
-    let retry = RetryPolicy {
-        max_attempts: 5,
-        initial_backoff: Duration::from_millis(1),
-        max_retry_after: Duration::from_millis(50),
-        idle_timeout: Duration::from_millis(1500),
-        commit_timeout: Duration::from_secs(2),
-        ..RetryPolicy::default()
-    };
+    let retry = RetryPolicy::default()
+        .max_attempts(5)
+        .initial_backoff(Duration::from_millis(1))
+        .max_retry_after(Duration::from_millis(50))
+        .idle_timeout(Duration::from_millis(1500))
+        .commit_timeout(Duration::from_secs(2));
     let options = ClientOptions {
         credentials: Some(FaultyRegistry::credentials()),
         retry,
@@ -61,7 +59,7 @@ impl Run {
         let source = FaultyRegistry::start(storage, read).await.unwrap();
         let sink = FaultyRegistry::start(destination.clone(), write).await.unwrap();
         let (reader, writer) = (Arc::new(client(&source)), client(&sink));
-        let options = CopyOptions { jobs: 2, ..CopyOptions::default() };
+        let options = CopyOptions::default().jobs(2);
         let (name, tag) = (name(), tag());
         let reference = TagOrDigest::from(tag.clone());
         let copied = copy(reader, (&name, &reference), &writer, (&name, Some(&tag)), &options);

@@ -106,10 +106,8 @@ async fn missing_content_is_not_found() {
 
 #[tokio::test]
 async fn wrong_password_fails_without_showing() {
-    let options = ServerOptions {
-        basic_auth: Some(("robot".to_owned(), "correct".to_owned())),
-        ..ServerOptions::default()
-    };
+    let options =
+        ServerOptions::default().basic_auth(Some(("robot".to_owned(), "correct".to_owned())));
     let server = Server::start(MemoryStorage::default(), "127.0.0.1:0", options).await.unwrap();
     let with = |password: &str| {
         let username = "robot".to_owned();
@@ -146,7 +144,7 @@ async fn blob_is_read_from_any_offset() {
 async fn unreachable_registry_is_named_in_error() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for wait in [Duration::ZERO, Duration::from_millis(300)] {
-        let retry = RetryPolicy { connect_retry: wait, ..RetryPolicy::default() };
+        let retry = RetryPolicy::default().connect_retry(wait);
         let options = ClientOptions { retry, ..ClientOptions::default() };
         let client = Client::new(&free.to_string(), options).unwrap();
         let error = client.ping().await.unwrap_err();

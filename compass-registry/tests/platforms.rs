@@ -28,7 +28,7 @@ async fn copy(
 ) -> Result<CopyReport, Error> {
     let source: Arc<dyn ImageSource> = Arc::new(source.clone());
     let platforms = platforms.iter().map(|one| one.parse().unwrap()).collect();
-    let options = CopyOptions { platforms, ..CopyOptions::default() };
+    let options = CopyOptions::default().platforms(platforms);
     let (repository, by_tag, tag) = (repository(), TagOrDigest::from(tag()), tag());
     let copier = Copier::new(sink, options);
     let to = (&repository, Some(&tag));

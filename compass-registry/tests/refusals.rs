@@ -27,17 +27,15 @@ const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 /// Returns a policy that retries without delays.
 fn no_delays() -> RetryPolicy {
-    RetryPolicy {
-        initial_backoff: Duration::from_millis(1),
-        max_retry_after: Duration::from_secs(1),
-        connect_retry: Duration::ZERO,
-        ..RetryPolicy::default()
-    }
+    RetryPolicy::default()
+        .initial_backoff(Duration::from_millis(1))
+        .max_retry_after(Duration::from_secs(1))
+        .connect_retry(Duration::ZERO)
 }
 
 /// Returns a policy with short timeouts, for hosts that do not respond.
 fn impatient() -> RetryPolicy {
-    RetryPolicy { idle_timeout: Duration::from_millis(200), ..no_delays() }
+    no_delays().idle_timeout(Duration::from_millis(200))
 }
 
 fn with(host: &str, retry: RetryPolicy) -> Client {
@@ -175,7 +173,7 @@ async fn endless_slow_manifest_fails() {
         Body::from_stream(drops).into_response()
     })
     .await;
-    let client = with(&registry, RetryPolicy { max_attempts: 1, ..impatient() });
+    let client = with(&registry, impatient().max_attempts(1));
     let (repository, tag) = (name(), TagOrDigest::Tag("v1".parse().unwrap()));
     let reading = client.manifest(&repository, &tag);
     let read = tokio::time::timeout(TIME_LIMIT, reading).await.expect("it waits");
@@ -185,7 +183,7 @@ async fn endless_slow_manifest_fails() {
 /// Returns a policy with a minimum speed that no transfer of these tests reaches.
 fn demanding() -> RetryPolicy {
     let speed_window = Duration::from_millis(300);
-    RetryPolicy { min_speed: 1 << 40, speed_window, ..no_delays() }
+    no_delays().min_speed(1 << 40).speed_window(speed_window)
 }
 
 #[tokio::test]

@@ -64,11 +64,9 @@ impl Narrow {
 }
 
 async fn push(host: &str, bytes: &[u8]) -> Result<(), compass_registry::Error> {
-    let retry = RetryPolicy {
-        initial_backoff: Duration::from_millis(1),
-        idle_timeout: Duration::from_millis(500),
-        ..RetryPolicy::default()
-    };
+    let retry = RetryPolicy::default()
+        .initial_backoff(Duration::from_millis(1))
+        .idle_timeout(Duration::from_millis(500));
     push_blob(&Client::new(host, ClientOptions { retry, ..options() }).unwrap(), bytes).await
 }
 

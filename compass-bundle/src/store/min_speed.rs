@@ -124,7 +124,7 @@ mod tests {
         // A short transfer may take the whole window.
         assert!(read(1, 250, &policy).await.is_ok());
         assert!(read(1, 400, &policy).await.is_err());
-        let patient = RetryPolicy { min_speed: 0, ..policy };
+        let patient = policy.min_speed(0);
         assert!(read(1, 1 << 20, &patient).await.is_ok());
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use compass_bundle::store::redact_url;
 use compass_bundle::{Installed, Package, install};
-use compass_registry::{CopyOptions, RegistryPrefix};
+use compass_registry::RegistryPrefix;
 use serde_json::{Value, json};
 
 use super::verify::check_damage;
@@ -37,10 +37,8 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     let name = redact_url(&args.bundle);
     let progress = output.progress("install");
     progress.expect_images(package.images().len());
-    let options = CopyOptions {
-        on_existing_tag: args.existing_tag.action(),
-        ..global.copy_options(progress.shared())
-    };
+    let options =
+        global.copy_options(progress.shared()).on_existing_tag(args.existing_tag.action());
     let installed = install(&package, &client, &args.registry, &options).await;
     drop((options, progress));
     check_damage(&package, &installed, output).await?;

@@ -50,7 +50,8 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     raise_open_file_limit();
     let is_open = basic_auth.is_none();
     let body_idle_timeout = Duration::from_secs(args.body_idle_timeout);
-    let options = ServerOptions { basic_auth, body_idle_timeout, ..ServerOptions::default() };
+    let options =
+        ServerOptions::default().basic_auth(basic_auth).body_idle_timeout(body_idle_timeout);
     let server = Server::start(storage, &args.listen, options).await?;
     let host = server.host();
     let is_local = host.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());

@@ -104,11 +104,10 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     }
     let progress = output.progress("sync");
     progress.expect_images(transfers.len());
-    let options = CopyOptions {
-        platforms: platforms.clone(),
-        on_existing_tag: args.existing_tag.action(),
-        ..global.copy_options(progress.shared())
-    };
+    let options = global
+        .copy_options(progress.shared())
+        .platforms(platforms.clone())
+        .on_existing_tag(args.existing_tag.action());
     let results = ResultSlots::new(&transfers);
     let mut run = ReportOnDrop {
         results: &results,

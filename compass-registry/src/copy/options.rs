@@ -10,7 +10,15 @@ use crate::{Digest, NoProgress, Platform, Progress};
 const IMAGES_PER_JOB: usize = 2;
 
 /// How to copy images.
+///
+/// ```
+/// use compass_registry::{CopyOptions, OnExistingTag};
+///
+/// let options = CopyOptions::default().jobs(8).on_existing_tag(OnExistingTag::Move);
+/// assert!(options.platforms.is_empty());
+/// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct CopyOptions {
     /// The platforms to copy of an index. With one platform, a single image is copied; with
     /// several, an index of their images. If empty, indexes are copied whole.
@@ -28,6 +36,7 @@ pub struct CopyOptions {
 
 /// What to do with a tag that names another image at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum OnExistingTag {
     /// Fail with [`Error::TagExists`](crate::Error::TagExists), before a blob is transferred.
     #[default]
@@ -37,6 +46,14 @@ pub enum OnExistingTag {
     /// Move the tag to the new image.
     Move,
 }
+
+setters!(CopyOptions {
+    platforms: Vec<Platform>,
+    available: Option<HashSet<Digest>>,
+    jobs: usize,
+    on_existing_tag: OnExistingTag,
+    progress: Arc<dyn Progress>,
+});
 
 impl CopyOptions {
     /// Returns the number of images to copy at once with one [`Copier`](crate::Copier).

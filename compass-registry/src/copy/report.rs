@@ -6,6 +6,7 @@ use crate::{Descriptor, Digest, Platform};
 
 /// What a copy did, or what a planned copy would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CopyReport {
     /// The digest of the image manifest or index at the destination.
     pub digest: Digest,

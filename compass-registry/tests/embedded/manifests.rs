@@ -105,7 +105,7 @@ async fn escaped_paths_work_and_reads_reject_writes() {
 #[tokio::test]
 async fn basic_auth_scheme_is_case_insensitive() {
     let login = Some(("robot".to_owned(), "hunter2".to_owned()));
-    let options = ServerOptions { basic_auth: login, ..ServerOptions::default() };
+    let options = ServerOptions::default().basic_auth(login);
     let registry = Registry::with(MemoryStorage::default(), options).await;
     for (given, status) in [
         ("Basic cm9ib3Q6aHVudGVyMg==", StatusCode::OK),

@@ -61,10 +61,7 @@ async fn cancelled_or_mismatched_upload_leaves_no_blob() {
 #[tokio::test]
 async fn abandoned_upload_expires() {
     let directory = tempfile::tempdir().unwrap();
-    let options = ServerOptions {
-        upload_idle_timeout: Duration::from_millis(50),
-        ..ServerOptions::default()
-    };
+    let options = ServerOptions::default().upload_idle_timeout(Duration::from_millis(50));
     let registry = Registry::with(DiskStorage::new(directory.path()), options).await;
     let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
     let place = header(&opened, "location").to_owned();
@@ -122,8 +119,9 @@ async fn stalled_body_and_upload_expire() {
     let directory = tempfile::tempdir().unwrap();
     // The timeouts are long enough for a busy machine to send three bytes.
     let (upload_idle_timeout, body_idle_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
-    let options =
-        ServerOptions { upload_idle_timeout, body_idle_timeout, ..ServerOptions::default() };
+    let options = ServerOptions::default()
+        .upload_idle_timeout(upload_idle_timeout)
+        .body_idle_timeout(body_idle_timeout);
     let registry = Registry::with(DiskStorage::new(directory.path()), options).await;
     let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
     let mut connection = stalled(&registry, header(&opened, "location"), b"abc").await;

@@ -279,7 +279,7 @@ async fn briefly_refused_connection_is_retried() {
         });
         axum::serve(listener, router).await.unwrap();
     });
-    let retry = RetryPolicy { connect_retry: Duration::from_secs(20), ..RetryPolicy::default() };
+    let retry = RetryPolicy::default().connect_retry(Duration::from_secs(20));
     let options = ClientOptions { retry, ..ClientOptions::default() };
     let client = Client::new(&address.to_string(), options).unwrap();
     let error = client.manifest(&name(), &by_tag()).await.unwrap_err();

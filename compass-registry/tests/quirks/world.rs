@@ -143,12 +143,10 @@ async fn forward(http: &reqwest::Client, behind: &str, asked: &Asked) -> Respons
 
 /// Returns options that retry without delays, and do not retry refused connections.
 pub(crate) fn options() -> ClientOptions {
-    let retry = RetryPolicy {
-        initial_backoff: Duration::from_millis(1),
-        connect_retry: Duration::ZERO,
-        idle_timeout: Duration::from_secs(10),
-        ..RetryPolicy::default()
-    };
+    let retry = RetryPolicy::default()
+        .initial_backoff(Duration::from_millis(1))
+        .connect_retry(Duration::ZERO)
+        .idle_timeout(Duration::from_secs(10));
     ClientOptions { retry, ..ClientOptions::default() }
 }
 
