@@ -186,7 +186,10 @@ fn of_registry(error: &compass_registry::Error) -> CliError {
 fn registry_exit(error: &compass_registry::Error) -> u8 {
     use compass_registry::Error as E;
     match error {
-        E::Parse { .. } | E::NoSuchPlatform { .. } | E::AmbiguousPlatform { .. } => CliError::USAGE,
+        E::Parse { .. }
+        | E::InvalidOption { .. }
+        | E::NoSuchPlatform { .. }
+        | E::AmbiguousPlatform { .. } => CliError::USAGE,
         E::TagExists { .. } => CliError::CHECK_FAILED,
         E::Image { source, .. } | E::Blob { source, .. } => registry_exit(source),
         _ => CliError::EXTERNAL,

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use compass_manifest::policy::Host;
-use compass_registry::RetryPolicy;
-use compass_registry::client::{Client, ClientOptions, CredentialFiles, Secret};
+use compass_registry::client::{Client, ClientOptions, CredentialFiles};
+use compass_registry::http::HttpOptions;
+use compass_registry::{RetryPolicy, Secret};
 
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
@@ -62,10 +63,10 @@ impl Registries {
 
     pub(crate) fn client(&self, host: &str, plain_http: bool) -> Result<Client> {
         let settings = self.hosts.get(host).cloned().unwrap_or_default();
+        let ca = settings.ca.as_deref().map(|file| self.read("CA file", file)).transpose()?;
         let options = ClientOptions {
             plain_http: plain_http || settings.plain_http,
-            ca_pem: settings.ca.as_deref().map(|file| self.read("CA file", file)).transpose()?,
-            client_cert_pem: self.identity(&settings)?,
+            http: HttpOptions::default().ca_pem(ca).client_cert_pem(self.identity(&settings)?),
             logins: self.credentials.find(host).map_err(credentials_error)?,
             retry: self.retry,
             ..ClientOptions::default()

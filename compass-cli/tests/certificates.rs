@@ -90,7 +90,7 @@ fn invalid_certificate_is_configuration_error() {
     let Some(world) = world_with_certificates() else { return };
     let registry = start(&world, "registry", "127.0.0.2", &[]);
     for (policy, fragment) in [
-        ("ca: ../web.list", "not a valid CA file"),
+        ("ca: ../web.list", "cannot use the CA certificates"),
         ("ca: ../ca.crt, certificate: ../web.list, key: ../client.key", "client certificate"),
         ("ca: ../ca.crt, certificate: ../client.crt, key: ../server.key", "client certificate"),
     ] {

@@ -17,7 +17,7 @@ mod delete;
 mod doctor;
 mod error;
 mod error_body;
-mod http;
+mod http_clients;
 mod mount;
 mod paging;
 mod pull;
@@ -37,12 +37,13 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 
+use crate::http::HttpOptions;
 use crate::{
     ByteStream, Descriptor, Digest, Error, ImageSink, ImageSource, RangeOptions, RawManifest,
     Referrer, Repository, RetryPolicy, Tag, TagOrDigest, VerifiedBlob,
 };
 
-pub use credentials::{CredentialFiles, Credentials, Login, Secret};
+pub use credentials::{CredentialFiles, Credentials, Login};
 pub use doctor::Check;
 use transport::Transport;
 
@@ -57,10 +58,12 @@ pub struct Client {
 pub struct ClientOptions {
     /// Uses HTTP without TLS. `localhost`, `127.0.0.1` and `[::1]` are always used without TLS.
     pub plain_http: bool,
-    /// CA certificates in PEM form, trusted in addition to the system's.
-    pub ca_pem: Option<Vec<u8>>,
-    /// A client certificate and its key, both in PEM form.
-    pub client_cert_pem: Option<Secret>,
+    /// TLS, proxy and user agent. A client certificate is sent only to the registry.
+    ///
+    /// With [`HttpOptions::client`], requests to all hosts use that client. Build it with
+    /// [`redirect::Policy::none`](reqwest::redirect::Policy::none), so that this crate can refuse
+    /// redirects from https to http.
+    pub http: HttpOptions,
     /// Credentials for every request that no entry of [`Self::logins`] applies to.
     pub credentials: Option<Credentials>,
     /// Credentials from files of other tools ([`CredentialFiles::find`]).
@@ -78,8 +81,7 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             plain_http: false,
-            ca_pem: None,
-            client_cert_pem: None,
+            http: HttpOptions::default(),
             credentials: None,
             logins: Vec::new(),
             retry: RetryPolicy::default(),
@@ -100,7 +102,8 @@ impl Client {
     /// Creates a client for a registry host, `HOST[:PORT]`, without sending a request.
     ///
     /// # Errors
-    /// [`Error::Parse`] if the host or a certificate is invalid.
+    /// [`Error::Parse`] if the host is invalid; [`Error::InvalidOption`] if a certificate or the
+    /// proxy is.
     pub fn new(host: &str, options: ClientOptions) -> Result<Self, Error> {
         Ok(Self { transport: Transport::new(host, options)? })
     }

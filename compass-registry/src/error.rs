@@ -31,6 +31,14 @@ pub enum Error {
         /// The expected form.
         reason: String,
     },
+    /// An option of a client is invalid.
+    #[error("cannot use {what}: {}", sanitize(.reason))]
+    InvalidOption {
+        /// The option.
+        what: &'static str,
+        /// The reason.
+        reason: String,
+    },
     /// Content does not exist. Registries report that as [`Error::Status`] with status 404;
     /// [`Error::is_not_found`] is true for both.
     #[error("{what} does not exist")]

@@ -4,7 +4,8 @@
 //! The root has the basic types (digests, descriptors, references, manifests), the two traits, and
 //! the copy engine. The implementations are [`storage`] (memory, and with feature `disk` a
 //! directory), [`layout`] (feature `layout`), [`client`] (feature `client`), and [`server`] (feature
-//! `server`), which serves a storage over HTTP. [`range_fetch`] tunes reads of large blobs, and
+//! `server`), which serves a storage over HTTP. [`http`] (feature `http`) creates HTTP clients,
+//! [`range_fetch`] tunes reads of large blobs, and
 //! [`direct_io`] (feature `disk`) writes large files past the page cache.
 
 // The basic types include items that only some features use.
@@ -17,6 +18,8 @@ mod setters;
 pub mod client;
 #[cfg(feature = "disk")]
 pub mod direct_io;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "layout")]
 pub mod layout;
 pub mod range_fetch;
@@ -43,6 +46,7 @@ mod reference;
 mod referrer;
 mod registry_prefix;
 mod retry;
+mod secret;
 mod sink;
 mod source;
 mod verify;
@@ -68,6 +72,7 @@ pub use reference::{Reference, Repository, Tag, TagOrDigest};
 pub use referrer::Referrer;
 pub use registry_prefix::RegistryPrefix;
 pub use retry::{RetryPolicy, with_retry_counter};
+pub use secret::Secret;
 pub use sink::ImageSink;
 pub use source::{
     ByteStream, ImageSource, ImageSourceExt, MAX_EMPTY_CHUNKS, open_blob, open_blob_range,

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
+use compass_registry::client::{Client, ClientOptions, Credentials};
 use compass_registry::layout::OciLayout;
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::{DiskStorage, MemoryStorage, Storage};
 use compass_registry::{
     CopyOptions, Digest, Error, ImageSink, ImageSource, ImageSourceExt, RawManifest, Repository,
-    RetryPolicy, Tag, TagOrDigest, copy, media_type,
+    RetryPolicy, Secret, Tag, TagOrDigest, copy, media_type,
 };
 
 fn layer(seed: u32, bytes: u32) -> Vec<u8> {

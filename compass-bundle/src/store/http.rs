@@ -1,14 +1,13 @@
 //! Files on web servers that support range requests.
 
 use std::ops::Range;
-use std::sync::Once;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use compass_registry::http::HttpOptions;
 use compass_registry::{Digest, RetryPolicy};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
-use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::Error;
@@ -41,7 +40,7 @@ impl HttpFile {
     pub async fn open(address: &str) -> Result<Self, Error> {
         let shown = redact_url(address);
         let url: Url = address.parse().map_err(|_| Error::invalid_address(address, "not a URL"))?;
-        let client = client().map_err(|error| Error::store("read", &shown, error.without_url()))?;
+        let client = client().map_err(|error| Error::store("read", &shown, error))?;
         let mut file = Self { client, url, shown, size: 0 };
         let response = with_retry(|| file.get(0..1)).await?;
         file.size = total_size(&response)
@@ -193,27 +192,7 @@ fn range_start(response: &Response) -> Option<u64> {
     range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
 }
 
-/// Builds a client that fails after [`IDLE_TIMEOUT`], and does not follow redirects from https to
-/// http.
-pub(super) fn client() -> reqwest::Result<Client> {
-    install_crypto();
-    let redirect = Policy::custom(|attempt| {
-        let leaves_tls = attempt.previous().last().is_some_and(|from| from.scheme() == "https")
-            && attempt.url().scheme() != "https";
-        match leaves_tls {
-            true => attempt.error("the server redirects from https to http"),
-            false => Policy::default().redirect(attempt),
-        }
-    });
-    let client = Client::builder().redirect(redirect);
-    client.connect_timeout(IDLE_TIMEOUT).read_timeout(IDLE_TIMEOUT).build()
-}
-
-/// Makes ring the default provider of rustls, unless the program has set one.
-fn install_crypto() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // An error means that the program has set one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
+/// Builds a client that fails after [`IDLE_TIMEOUT`].
+pub(super) fn client() -> Result<Client, compass_registry::Error> {
+    HttpOptions::default().connect_timeout(IDLE_TIMEOUT).read_timeout(Some(IDLE_TIMEOUT)).build()
 }

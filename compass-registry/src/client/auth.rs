@@ -10,11 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 
 use super::challenge::Challenge;
-use super::credentials::{Credentials, Login, Secret};
-use super::http::TokenEndpoint;
+use super::credentials::{Credentials, Login};
+use super::http_clients::TokenEndpoint;
 use super::scopes::{merge_scopes, resource_independent_scopes};
 use super::token_cache::{Header, Scope, TokenCache};
-use crate::{Error, Repository};
+use crate::{Error, Repository, Secret};
 
 #[derive(Debug)]
 pub(super) struct Auth {

@@ -7,13 +7,9 @@ mod files;
 
 use std::fmt;
 
-use crate::Repository;
+use crate::{Repository, Secret};
 
 pub use files::CredentialFiles;
-
-/// A text that is never shown in logs or errors.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
 
 /// Credentials of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,23 +38,6 @@ pub struct Login {
     pub credentials: Credentials,
     /// The file or helper that they came from, for messages.
     pub source: String,
-}
-
-impl Secret {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }
 
 impl Credentials {

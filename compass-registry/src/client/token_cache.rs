@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::credentials::Secret;
+use crate::Secret;
 
 /// The access that a request needs, such as `repository:release/web:pull`. Several scopes are
 /// separated by spaces.

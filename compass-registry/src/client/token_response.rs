@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::credentials::Secret;
 use super::token_cache::Header;
+use crate::Secret;
 
 /// The lifetime in seconds if the response states none.
 const DEFAULT_LIFETIME: f64 = 60.0;

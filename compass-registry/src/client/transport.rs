@@ -15,10 +15,11 @@ use reqwest::{Body, Method, Response, StatusCode, Url, Version};
 use super::ClientOptions;
 use super::auth::Auth;
 use super::error::ErrorResponse;
-use super::http::{HttpClients, TokenEndpoint, Traffic};
+use super::http_clients::{HttpClients, TokenEndpoint, Traffic};
 use super::rate_limit::RateLimiter;
 use super::token_cache::Scope;
 use crate::connect_retry::ConnectRetry;
+use crate::http::Proxy;
 use crate::reference::split_port;
 use crate::{Digest, Error, RangeOptions, Repository, RetryPolicy};
 use redirect::is_repeatable_redirect;
@@ -98,8 +99,14 @@ impl Transport {
             .ok()
             .filter(|url| url.path() == "/v2/" && url.username().is_empty())
             .ok_or_else(|| Error::invalid("registry", host, "expected `HOST[:PORT]`"))?;
-        let clients = HttpClients::new(host, (local, scheme == "http"), &options)?;
         let retry = options.retry.clamped();
+        let mut http = options.http.clone();
+        http.connect_timeout = http.connect_timeout.min(retry.idle_timeout);
+        if local && http.proxy == Proxy::Environment {
+            // A remote proxy cannot reach this machine by a loopback name.
+            http.proxy = Proxy::None;
+        }
+        let clients = HttpClients::new(&http, scheme == "http")?;
         Ok(Self(Arc::new(Inner {
             host: host.to_owned(),
             base,

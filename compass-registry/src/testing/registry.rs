@@ -18,7 +18,8 @@ use tokio::task::JoinHandle;
 
 use super::fault::{Fault, Script};
 use super::kill_switch::{KillSwitch, KillableListener};
-use crate::client::{Credentials, Secret};
+use crate::Secret;
+use crate::client::Credentials;
 use crate::server::{Registry, Server, ServerOptions, listen};
 use crate::storage::Storage;
 use crate::{ByteStream, Error};

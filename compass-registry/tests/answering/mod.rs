@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
-use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
+use compass_registry::client::{Client, ClientOptions, Credentials};
 use compass_registry::storage::MemoryStorage;
-use compass_registry::{Descriptor, Error, ImageSink as _, Repository, open_blob};
+use compass_registry::{Descriptor, Error, ImageSink as _, Repository, Secret, open_blob};
 
 /// Starts a server that responds with a function, and returns its host.
 pub(crate) async fn serve(

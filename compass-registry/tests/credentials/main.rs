@@ -4,7 +4,8 @@
 mod files;
 mod order;
 
-use compass_registry::client::{CredentialFiles, Credentials, Login, Secret};
+use compass_registry::Secret;
+use compass_registry::client::{CredentialFiles, Credentials, Login};
 use std::ffi::OsString;
 use std::path::PathBuf;
 

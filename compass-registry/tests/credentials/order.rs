@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use compass_registry::client::{CredentialFiles, Credentials, Secret};
+use compass_registry::Secret;
+use compass_registry::client::{CredentialFiles, Credentials};
 
 use super::files::FULL;
 use super::{Files, login, one};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::response::Response;
-use compass_registry::client::{Client, ClientOptions, Credentials, Login, Secret};
-use compass_registry::{Error, ImageSource as _};
+use compass_registry::client::{Client, ClientOptions, Credentials, Login};
+use compass_registry::{Error, ImageSource as _, Secret};
 
 use crate::world::{
     Asked, BASIC, Quirky, by_tag, copy, copy_with, name, options, robot, says, status_of, store,

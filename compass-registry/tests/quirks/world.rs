@@ -9,12 +9,13 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use compass_registry::client::{Client, ClientOptions, Credentials, Secret};
+use compass_registry::client::{Client, ClientOptions, Credentials};
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{SampleImage, read_image};
 use compass_registry::{
-    Copier, CopyOptions, CopyReport, Error, ImageSource, Repository, RetryPolicy, Tag, TagOrDigest,
+    Copier, CopyOptions, CopyReport, Error, ImageSource, Repository, RetryPolicy, Secret, Tag,
+    TagOrDigest,
 };
 
 /// A request as the proxy received it.

@@ -3,14 +3,14 @@
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode, Url};
 
-use super::super::credentials::{Credentials, Secret};
+use super::super::credentials::Credentials;
 use super::super::error::{MAX_REDIRECTS, describe_url, unreachable};
-use super::super::http::TokenEndpoint;
+use super::super::http_clients::TokenEndpoint;
 use super::super::rate_limit::retry_after;
 use super::super::token_cache::Header;
 use super::super::{error_body, token_response};
 use super::Auth;
-use crate::Error;
+use crate::{Error, Secret};
 
 /// The maximum number of bytes read from a response.
 const MAX_TOKEN_BYTES: usize = 1 << 20;

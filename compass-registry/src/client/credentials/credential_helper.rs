@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use super::Credentials;
 use super::file::{DOCKER_HUB_KEY, is_docker_hub};
-use super::{Credentials, Secret};
+use crate::Secret;
 
 /// The time limit of a helper. A helper may ask the user to unlock a keyring.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -68,7 +69,7 @@ fn read(output: &Output) -> Result<Option<Credentials>, String> {
     }
     let answer: Answer = serde_json::from_slice(stdout)
         .map_err(|_| "its output is not a credentials object".to_owned())?;
-    let secret = Secret(answer.secret);
+    let secret = Secret::new(answer.secret);
     Ok(match answer.username.as_str() {
         "" if secret.reveal().is_empty() => None,
         "<token>" => Some(Credentials::IdentityToken(secret)),

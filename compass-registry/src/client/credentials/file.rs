@@ -11,8 +11,8 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Credentials, Secret};
-use crate::{Error, Repository};
+use super::Credentials;
+use crate::{Error, Repository, Secret};
 
 /// Base64 with or without padding, as tools write it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -221,10 +221,10 @@ impl Entry {
     fn credentials(&self, name: &str, key: &str) -> Result<Option<Credentials>, Error> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         if let Some(token) = given(&self.registrytoken) {
-            return Ok(Some(Credentials::RegistryToken(Secret(token))));
+            return Ok(Some(Credentials::RegistryToken(Secret::new(token))));
         }
         if let Some(token) = given(&self.identitytoken) {
-            return Ok(Some(Credentials::IdentityToken(Secret(token))));
+            return Ok(Some(Credentials::IdentityToken(Secret::new(token))));
         }
         if let Some(auth) = given(&self.auth) {
             let bad = || Error::InvalidContent {
@@ -235,7 +235,7 @@ impl Entry {
         }
         Ok(match (given(&self.username), given(&self.password)) {
             (Some(username), Some(password)) => {
-                Some(Credentials::Password { username, password: Secret(password) })
+                Some(Credentials::Password { username, password: Secret::new(password) })
             }
             _ => None,
         })
@@ -248,7 +248,7 @@ fn decode(auth: &str) -> Option<Credentials> {
     let decoded = String::from_utf8(BASE64.decode(joined).ok()?).ok()?;
     let (username, password) = decoded.split_once(':')?;
     // Old versions of Docker pad the password with NUL bytes.
-    let password = Secret(password.trim_matches('\0').to_owned());
+    let password = Secret::new(password.trim_matches('\0').to_owned());
     Some(Credentials::Password { username: username.to_owned(), password })
 }
 

@@ -4,10 +4,9 @@ use reqwest::StatusCode;
 use reqwest::header::WWW_AUTHENTICATE;
 
 use super::{Request, Transport};
-use crate::Error;
 use crate::client::challenge::{self, Challenge};
-use crate::client::credentials::Secret;
 use crate::client::error::ErrorResponse;
+use crate::{Error, Secret};
 
 impl Transport {
     /// Returns the header to retry with, or `None` if no header can help.

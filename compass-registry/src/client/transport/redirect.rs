@@ -4,10 +4,9 @@ use reqwest::header::{HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
 use super::{Request, Transport};
-use crate::Error;
-use crate::client::credentials::Secret;
 use crate::client::error::{ErrorResponse, MAX_REDIRECTS, describe_url};
-use crate::client::http::Traffic;
+use crate::client::http_clients::Traffic;
+use crate::{Error, Secret};
 
 /// Whether a redirect repeats the request with its method and body (RFC 9110, §§ 15.4.8 and
 /// 15.4.9).

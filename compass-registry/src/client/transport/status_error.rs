@@ -8,7 +8,7 @@ use super::{Request, Transport};
 use crate::Error;
 use crate::client::error::{ErrorResponse, describe_url, read_prefix, unreachable};
 use crate::client::error_body;
-use crate::client::http::Origin;
+use crate::client::http_clients::Origin;
 use crate::client::rate_limit::retry_after;
 
 /// The header that identifies a registry (Docker Registry HTTP API V2).
