@@ -9,6 +9,7 @@
 //! - [`rules`]: all rules. [`Check`] applies them.
 //! - [`inventory`]: the plugins, hotfixes, products and images of a repository.
 //! - [`bump`]: writes the next version of a plugin, or the next hotfix of an addon.
+//! - [`site`]: renders release manifests for the registry and the variables of a site.
 //! - [`finding`], [`render`]: findings, and their output formats.
 //! - [`escape`]: escapes untrusted text for terminals and logs.
 //! - [`review`]: review commands, and the queue of release pull requests.
@@ -29,6 +30,7 @@ pub mod render;
 pub mod review;
 pub mod rule;
 pub mod rules;
+pub mod site;
 pub mod source;
 #[cfg(feature = "proptest")]
 pub mod strategies;

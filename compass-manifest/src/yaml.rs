@@ -6,6 +6,7 @@
 mod build;
 mod duplicate_keys;
 mod merge;
+mod rewrite;
 mod scalar;
 
 use crate::decode;
@@ -13,6 +14,7 @@ pub use crate::decode::{MAX_BYTES, SyntaxError};
 use crate::source::{SourceFile, Span, Spanned};
 
 pub(crate) use duplicate_keys::DuplicateKey;
+pub(crate) use rewrite::{NotRewritable, rewrite};
 pub(crate) use scalar::{Yaml11Meaning, decimal};
 
 /// The maximum nesting depth of a document.
