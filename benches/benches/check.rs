@@ -10,7 +10,7 @@ fn tree(plugins: u16) -> Tree {
         let port = 1000 + number;
         let text = format!(
             "metadata:\n  name: {name}\n  alias: 插件\nspec:\n  version: v0.1.1\n  service:\n    port: {port}\n    \
-             image: harbor.caicloud.xyz/release/compass-plugins-{name}:v0.1.1\n  modules:\n  \
+             image: harbor.example/release/compass-plugins-{name}:v0.1.1\n  modules:\n  \
              - name: {name}\n    slots:\n    - system.{name}\n"
         );
         (format!("release-plugins/{name}.yaml"), text)

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use compass_bundle::Package;
 use compass_bundle::store::open_source;
-use compass_manifest::{Policy, inventory};
+use compass_manifest::inventory;
 use compass_registry::Reference;
 
+use crate::built_in_policy::BUILT_IN_POLICY;
 use crate::error::Result;
 use crate::global_args::GlobalArgs;
 
@@ -45,7 +46,6 @@ pub(crate) fn is_yaml(path: &str) -> bool {
 /// The repository and the tag or digest of each image, by the last element of the repository.
 struct PresentImages<'r> {
     images: HashMap<&'r str, Vec<(&'r str, String)>>,
-    policy: Policy,
 }
 
 impl<'r> PresentImages<'r> {
@@ -56,12 +56,12 @@ impl<'r> PresentImages<'r> {
             let image = (repository.as_str(), reference.tag_or_digest().to_string());
             images.entry(repository.name()).or_default().push(image);
         }
-        Self { images, policy: Policy::default() }
+        Self { images }
     }
 
     /// Adds the images that a YAML file names to `usage`.
     fn add_usage(&self, path: &str, yaml: &[u8], usage: &mut ImageUsage) {
-        let images = match inventory::file_images(path, yaml, &self.policy) {
+        let images = match inventory::file_images(path, yaml, &BUILT_IN_POLICY) {
             Ok(images) => images,
             Err((line, error)) => {
                 let reason = format!("line {line}: {}", error.message);

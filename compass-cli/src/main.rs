@@ -1,5 +1,6 @@
 //! `compass`: checks releases, copies their images, and builds, verifies and installs offline packages.
 
+mod built_in_policy;
 mod checkout;
 mod cli;
 mod commands;

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
+use compass_manifest::Check;
 use compass_manifest::escape::escape;
 use compass_manifest::finding::{Finding, Severity};
 use compass_manifest::rule::BlocksPackaging;
-use compass_manifest::{Check, rules};
 
 use crate::display::first_lines;
 use crate::error::{CliError, Result};
@@ -27,7 +27,7 @@ impl Repository {
         let is_blocking = |finding: &Finding| {
             let file = finding.location.file.as_str();
             let hides_part = manifest == Some(file)
-                && blocks_packaging(finding) == BlocksPackaging::InProductManifest;
+                && finding.rule().blocks_packaging == BlocksPackaging::InProductManifest;
             is_part(file) && (hides_image(finding) || hides_part)
         };
         let blocking = self.unfiltered_findings(is_blocking);
@@ -65,11 +65,8 @@ impl Repository {
 }
 
 fn hides_image(finding: &Finding) -> bool {
-    blocks_packaging(finding) == BlocksPackaging::Always && finding.severity == Severity::Error
-}
-
-fn blocks_packaging(finding: &Finding) -> BlocksPackaging {
-    rules::find(finding.code).map_or(BlocksPackaging::Never, |rule| rule.blocks_packaging)
+    finding.rule().blocks_packaging == BlocksPackaging::Always
+        && finding.severity == Severity::Error
 }
 
 /// A finding in one line.

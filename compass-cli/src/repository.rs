@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::{Policy, ReleaseRepository, Report, Tree};
 
+use crate::built_in_policy::BUILT_IN_POLICY;
 use crate::checkout::Checkout;
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
@@ -25,7 +26,7 @@ pub(crate) use target_image::TargetImage;
 pub(crate) struct Repository {
     pub(crate) root: PathBuf,
     pub(crate) policy: Arc<Policy>,
-    pub(crate) tree: Arc<Tree>,
+    pub(crate) tree: Tree,
     /// The parsed files. A command parses them once.
     release: OnceLock<ReleaseRepository>,
     pub(crate) checkout: Checkout,
@@ -46,8 +47,7 @@ impl Repository {
         let checkout = Checkout::open(&root, global.repo.is_some())?;
         let policy = read_policy(&root, global.policy.as_deref(), &checkout)?;
         let tree = read_tree(&checkout, &policy)?;
-        let (policy, tree) = (Arc::new(policy), Arc::new(tree));
-        Ok(Self { root, policy, tree, checkout, ..Self::default() })
+        Ok(Self { root, policy: Arc::new(policy), tree, checkout, ..Self::default() })
     }
 
     /// An empty repository, with the policy of `--policy` or the built-in one.
@@ -55,7 +55,7 @@ impl Repository {
         let root = PathBuf::from(".");
         let policy = match &global.policy {
             Some(policy) => read_policy(&root, Some(policy), &Checkout::default())?,
-            None => Policy::default(),
+            None => BUILT_IN_POLICY.clone(),
         };
         Ok(Self { root, policy: Arc::new(policy), ..Self::default() })
     }
@@ -69,7 +69,7 @@ impl Repository {
     /// policy.
     pub(crate) fn replace_policy(&mut self, policy: Policy) -> Result<Arc<Policy>> {
         let checkout = &self.checkout;
-        let tree = Arc::make_mut(&mut self.tree);
+        let tree = &mut self.tree;
         read_rule_files(tree, &policy, |paths| checkout.read(paths, READ_LIMIT))?;
         self.release = OnceLock::new();
         Ok(std::mem::replace(&mut self.policy, Arc::new(policy)))
@@ -77,11 +77,11 @@ impl Repository {
 
     /// The parsed repository.
     pub(crate) fn release(&self) -> &ReleaseRepository {
-        self.release.get_or_init(|| self.parse(Arc::clone(&self.tree)))
+        self.release.get_or_init(|| self.parse(self.tree.clone()))
     }
 
     /// Parses another state of the repository under the same policy.
-    pub(crate) fn parse(&self, tree: impl Into<Arc<Tree>>) -> ReleaseRepository {
+    pub(crate) fn parse(&self, tree: Tree) -> ReleaseRepository {
         tracing::debug!("parse the release repository");
         ReleaseRepository::load(tree, Arc::clone(&self.policy))
     }

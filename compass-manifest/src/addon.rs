@@ -1,11 +1,12 @@
 //! Reads addon values: the `values.yaml` of an addon or of a hotfix.
 
-mod schema;
+mod fields;
 
+use crate::schema::infallible;
 use crate::source::{Span, Spanned};
 use crate::yaml::Node;
 
-pub(crate) use schema::SCHEMA;
+pub(crate) use fields::FIELDS;
 
 /// The fields of addon values that Compass uses.
 ///
@@ -27,7 +28,7 @@ pub struct AddonValues {
 }
 
 /// A container of an addon.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Container {
     /// The path, such as `_config.controllers[0].containers[0]`.
     pub path: String,
@@ -62,67 +63,8 @@ pub struct NodePort {
 impl AddonValues {
     /// Reads the fields of a document that have a valid type.
     pub fn read(root: &Node) -> Self {
-        let metadata = |key| Node::spanned_text(root.at(&["_config", "_metadata", key]));
-        let mut addon = Self {
-            name: metadata("name"),
-            version: metadata("version"),
-            namespace: metadata("namespace"),
-            description: metadata("description"),
-            ..Self::default()
-        };
-        let controllers = root.at(&["_config", "controllers"]).map(Node::items);
-        for (index, controller) in controllers.unwrap_or_default().iter().enumerate() {
-            let path = format!("_config.controllers[{index}]");
-            addon.read_containers(controller, &path, "containers");
-            addon.read_containers(controller, &path, "initContainers");
-            addon.read_services(controller);
-        }
-        addon
+        infallible(FIELDS.value(root))
     }
-
-    fn read_containers(&mut self, controller: &Node, path: &str, key: &str) {
-        let containers = controller.get(key).map(Node::items).unwrap_or_default();
-        for (index, container) in containers.iter().enumerate() {
-            let ports = container.get("ports").map(Node::items).unwrap_or_default();
-            self.containers.push(Container {
-                path: format!("{path}.{key}[{index}]"),
-                init: key == "initContainers",
-                image: Node::spanned_text(container.get("image")),
-                span: container.entries().first().map_or(container.span, |entry| entry.key.span),
-                host_ports: claims(ports, "hostPort")
-                    .map(|(protocol, port)| HostPort { protocol, port })
-                    .collect(),
-            });
-        }
-    }
-
-    fn read_services(&mut self, controller: &Node) {
-        for service in controller.get("services").map(Node::items).unwrap_or_default() {
-            let name = service.get("name").and_then(Node::text).unwrap_or_default();
-            let ports = service.get("ports").map(Node::items).unwrap_or_default();
-            let mut claimed: Vec<(String, Spanned<u16>)> = Vec::new();
-            for (protocol, port) in claims(ports, "nodePort") {
-                let mut same = claimed.iter().filter(|(_, other)| other.value == port.value);
-                // Kubernetes permits one port for several protocols of a service, which DNS
-                // services use.
-                let is_shared = same.clone().count() > 0 && same.all(|(one, _)| *one != protocol);
-                if !is_shared {
-                    let service = name.to_owned();
-                    self.node_ports.push(NodePort { service, port: port.clone() });
-                }
-                claimed.push((protocol, port));
-            }
-        }
-    }
-}
-
-/// Iterates over the ports in the field `key` of a list of ports, with their protocols.
-fn claims(ports: &[Node], key: &str) -> impl Iterator<Item = (String, Spanned<u16>)> {
-    ports.iter().filter_map(move |port| {
-        let protocol = port.get("protocol").filter(|protocol| !protocol.is_null());
-        let protocol = protocol.and_then(Node::text).unwrap_or("TCP").to_uppercase();
-        Some((protocol, Node::spanned_port(port.get(key))?))
-    })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 //! spec:
 //!   version: 'v0.1.0'   # both change together
 //!   service:
-//!     image: harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.0
+//!     image: harbor.example/release/compass-plugins-gpu:v0.1.0
 //! ";
 //! let policy = Policy::default();
 //! let bumped = bump_plugin(&SourceFile::new("release-plugins/gpu.yaml", text), &policy, BumpLevel::Minor)?;

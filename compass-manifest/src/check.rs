@@ -18,7 +18,7 @@ use crate::yaml;
 
 /// Checks one state of a release repository.
 ///
-/// To use the repository for more than this check, load it once and use [`Check`].
+/// To use the repository for more than this check, or to add rules, load it once and use [`Check`].
 ///
 /// ```
 /// use compass_manifest::{Policy, Tree, check};
@@ -65,6 +65,7 @@ pub struct Check<'c> {
     changed: Option<&'c BTreeSet<String>>,
     products: BTreeMap<String, &'c ReleaseRepository>,
     proposed: Option<&'c Policy>,
+    rules: Vec<&'static Rule>,
     ignores_exceptions: bool,
 }
 
@@ -77,6 +78,7 @@ impl<'c> Check<'c> {
             changed: None,
             products: BTreeMap::new(),
             proposed: None,
+            rules: rules::ALL.to_vec(),
             ignores_exceptions: false,
         }
     }
@@ -121,6 +123,16 @@ impl<'c> Check<'c> {
         self
     }
 
+    /// Adds rules to the built-in ones.
+    ///
+    /// The policy can set their severities and suppress their findings too; see
+    /// [`rules::verify_policy`].
+    #[must_use]
+    pub fn with_rules(mut self, rules: &[&'static Rule]) -> Self {
+        self.rules.extend(rules);
+        self
+    }
+
     /// Ignores the severities and the suppressions of the policy.
     ///
     /// Every rule runs with its own severity. Suppressions in comments still apply.
@@ -147,6 +159,7 @@ impl<'c> Check<'c> {
             changed: self.changed,
             products: products.collect(),
             proposed: None,
+            rules: self.rules.clone(),
             ignores_exceptions: self.ignores_exceptions,
         };
         proposed_policy::compare(report, &check.run_once())
@@ -168,16 +181,13 @@ impl<'c> Check<'c> {
         });
         let (mut found, mut sources) = self.findings(&context);
         mark_preexisting((&mut found, &sources), (&base_findings, &base_sources), &moves(&context));
-        let suppressions: &[_] =
-            if self.ignores_exceptions { &[] } else { &self.head.policy.suppressions };
-        let unused = self.severity(&rules::unused_allowance::RULE);
-        let (findings, suppressed) =
-            suppress::apply(self.head, suppressions, unused, found, &mut sources);
+        let (findings, suppressed) = suppress::apply(self, found, &mut sources);
         let mut report = Report {
             findings,
             suppressed,
             files: self.head.sources().count() + self.head.unexpected_files.len(),
             sources: BTreeMap::new(),
+            rules: self.rules.clone(),
             directory: String::new(),
         };
         report.keep_sources(sources);
@@ -195,9 +205,9 @@ impl<'c> Check<'c> {
         let repository = context.repository;
         let findings_of = |rule: &&'static Rule| self.findings_of(rule, context);
         let found: Vec<Finding> = if repository.is_small() {
-            rules::ALL.iter().flat_map(findings_of).collect()
+            self.rules.iter().flat_map(findings_of).collect()
         } else {
-            parallel::map(rules::ALL, findings_of).into_iter().flatten().collect()
+            parallel::map(&self.rules, findings_of).into_iter().flatten().collect()
         };
         let mut files = BTreeSet::new();
         for finding in &found {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::escape::escape;
+use crate::rule::Rule;
 use crate::source::{Position, SourceFile, Span};
 
 /// The severity of a finding.
@@ -70,6 +71,7 @@ pub enum Subject {
 pub struct Finding {
     /// The rule's stable code.
     pub code: &'static str,
+    pub(crate) rule: &'static Rule,
     /// The severity: the rule's own, unless the policy sets another.
     pub severity: Severity,
     /// The primary location.
@@ -89,22 +91,31 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn label(&mut self, label: impl AsRef<str>) -> &mut Self {
+    /// Returns the rule.
+    pub fn rule(&self) -> &'static Rule {
+        self.rule
+    }
+
+    /// Sets the text at the location, escaped.
+    pub fn label(&mut self, label: impl AsRef<str>) -> &mut Self {
         self.label = escape(label.as_ref()).into_owned();
         self
     }
 
-    pub(crate) fn severity(&mut self, severity: Severity) -> &mut Self {
+    /// Sets the severity, which the policy may replace.
+    pub fn severity(&mut self, severity: Severity) -> &mut Self {
         self.severity = severity;
         self
     }
 
-    pub(crate) fn about(&mut self, subject: Subject) -> &mut Self {
+    /// Adds a subject, which a suppression can name.
+    pub fn about(&mut self, subject: Subject) -> &mut Self {
         self.subjects.push(subject);
         self
     }
 
-    pub(crate) fn related(
+    /// Adds another location with a text, escaped.
+    pub fn related(
         &mut self,
         source: &SourceFile,
         span: Span,
@@ -143,6 +154,7 @@ pub struct Report {
     pub(crate) findings: Vec<Finding>,
     pub(crate) suppressed: Vec<Suppressed>,
     pub(crate) files: usize,
+    pub(crate) rules: Vec<&'static Rule>,
     pub(crate) sources: BTreeMap<String, SourceFile>,
     pub(crate) directory: String,
 }

@@ -13,8 +13,8 @@ use crate::escape::quote;
 /// ```
 /// use compass_manifest::image::ImageReference;
 ///
-/// let image: ImageReference = "harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.1".parse()?;
-/// assert_eq!(image.host(), "harbor.caicloud.xyz");
+/// let image: ImageReference = "harbor.example/release/compass-plugins-gpu:v0.1.1".parse()?;
+/// assert_eq!(image.host(), "harbor.example");
 /// assert_eq!(image.repository(), "release/compass-plugins-gpu");
 /// assert_eq!(image.tag(), Some("v0.1.1"));
 /// # Ok::<(), compass_manifest::image::ImageReferenceError>(())

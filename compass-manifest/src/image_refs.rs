@@ -11,6 +11,7 @@ use std::sync::{Arc, LazyLock};
 use regex::Regex;
 
 use crate::node_path::{NodePath, Step};
+use crate::plugin::PluginManifest;
 use crate::policy::{Policy, TemplateValue};
 use crate::source::{SourceFile, Span};
 use crate::yaml::{Node, NodeKind};
@@ -94,8 +95,9 @@ impl ResolvedImage {
 
 /// Returns the images that a document uses, in file order.
 pub(crate) fn image_uses(source: &SourceFile, root: &Node, policy: &Policy) -> Vec<ImageUse> {
-    let service = root.at(&["spec", "service", "image"]).and_then(Node::text);
-    let own_host = service.and_then(|image| Some(image.split_once('/')?.0)).unwrap_or_default();
+    let service = PluginManifest::read(root).image;
+    let own_host = service.as_ref().and_then(|image| Some(image.value.split_once('/')?.0));
+    let own_host = own_host.unwrap_or_default();
     let mut walk = Walk { source, policy, own_host, path: NodePath::default(), found: Vec::new() };
     walk.node(root, "");
     walk.found
@@ -250,7 +252,7 @@ mod tests {
 
     #[test]
     fn image_uses_in_texts_are_found() {
-        let release = "harbor.caicloud.xyz/release";
+        let release = "harbor.example/release";
         for (text, expected) in [
             (format!("a: '--image={release}/x:v1'"), format!("a: {release}/x:v1")),
             (format!(r#"a: '{{"image": "{release}/x:v1"}}'"#), format!("a: {release}/x:v1")),
@@ -264,7 +266,7 @@ mod tests {
             ),
             (
                 "a: '[[ registry_library ]]/x:v1'".to_owned(),
-                "a: harbor.caicloud.xyz/library/x:v1".to_owned(),
+                "a: harbor.example/library/x:v1".to_owned(),
             ),
             ("a: '--x=[[ registry_release ]]/x:[[ unknown ]]'".to_owned(), "a: !".to_owned()),
             (

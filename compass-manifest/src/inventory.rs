@@ -106,9 +106,9 @@ pub fn hotfixes(repository: &ReleaseRepository) -> Vec<Hotfix> {
 /// spec:
 ///   version: v0.1.0
 ///   service:
-///     image: harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.0
+///     image: harbor.example/release/compass-plugins-gpu:v0.1.0
 ///     configs:
-///       envs: [{name: JOB, value: '--image=harbor.caicloud.xyz/release/gpu-job:v0.1.0'}]
+///       envs: [{name: JOB, value: '--image=harbor.example/release/gpu-job:v0.1.0'}]
 /// ";
 /// let tree: Tree = [("release-plugins/gpu.yaml", text)].into_iter().collect();
 /// let repository = ReleaseRepository::load(tree, Policy::default());
@@ -155,7 +155,7 @@ pub fn file_images(
     bytes: &[u8],
     policy: &Policy,
 ) -> Result<Vec<FileImage>, (usize, SyntaxError)> {
-    let document = Document::read(path, bytes, None);
+    let document = Document::read(path, bytes);
     match document.root {
         Ok(_) => Ok(document_images(&document, policy)),
         Err(error) => Err((document.source.position(error.span.start).line, error)),
@@ -278,7 +278,7 @@ mod tests {
                 )
             })
             .collect();
-        let release = "harbor.caicloud.xyz";
+        let release = "harbor.example";
         assert_eq!(
             shown,
             [

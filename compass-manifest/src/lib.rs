@@ -5,8 +5,8 @@
 //! - [`plugin`], [`addon`], [`product`]: the fields of release manifests.
 //! - [`template`], [`image_refs`]: template variables, and the images that manifests use.
 //! - [`policy`]: the settings of a release repository.
-//! - [`ReleaseRepository`]: the parsed files, which the following modules borrow.
-//! - [`rules`]: all rules. [`Check`] applies them.
+//! - [`repository`]: the parsed files of a [`ReleaseRepository`], which the following modules borrow.
+//! - [`rules`]: the built-in rules; [`rule`]: the interface for own rules. [`Check`] applies both.
 //! - [`inventory`]: the plugins, hotfixes, products and images of a repository.
 //! - [`bump`]: writes the next version of a plugin, or the next hotfix of an addon.
 //! - [`site`]: renders release manifests for the registry and the variables of a site.
@@ -27,6 +27,7 @@ pub mod plugin;
 pub mod policy;
 pub mod product;
 pub mod render;
+pub mod repository;
 pub mod review;
 pub mod rule;
 pub mod rules;
@@ -44,7 +45,6 @@ mod decode;
 mod manifest_docs;
 mod node_path;
 mod parallel;
-mod repository;
 mod schema;
 mod suggest;
 mod tree;

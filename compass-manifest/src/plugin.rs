@@ -1,6 +1,6 @@
 //! Reads plugin manifests: `release-plugins/<plugin>.yaml`.
 
-use crate::schema::{Field, Schema, optional, required};
+use crate::schema::{Schema, Table, infallible, optional, required, required_group};
 use crate::source::Spanned;
 use crate::yaml::Node;
 
@@ -35,90 +35,75 @@ pub struct Module {
 impl PluginManifest {
     /// Reads the fields of a document that have a valid type.
     pub fn read(root: &Node) -> Self {
-        let list = |path: &[&str]| root.at(path).map(Node::items).unwrap_or_default();
-        Self {
-            name: Node::spanned_text(root.at(&["metadata", "name"])),
-            version: Node::spanned_text(root.at(&["spec", "version"])),
-            image: Node::spanned_text(root.at(&["spec", "service", "image"])),
-            port: Node::spanned_port(root.at(&["spec", "service", "port"])),
-            modules: list(&["spec", "modules"]).iter().map(Module::read).collect(),
-        }
+        infallible(FIELDS.value(root))
     }
 }
 
-impl Module {
-    fn read(node: &Node) -> Self {
-        let slots = node.get("slots").map(Node::items).unwrap_or_default();
-        Self {
-            name: Node::spanned_text(node.get("name")),
-            slots: slots.iter().filter_map(|slot| Node::spanned_text(Some(slot))).collect(),
-        }
-    }
-}
-
-/// The schema of the plugin centre's API.
-pub(crate) const SCHEMA: Schema = Schema::Fields(&[
+/// The fields of the plugin centre's API.
+pub(crate) const FIELDS: Table<PluginManifest> = Table(&[
     optional("apiVersion", Schema::Text),
     optional("kind", Schema::Text),
-    required("metadata", Schema::Fields(METADATA)),
-    required("spec", Schema::Fields(SPEC)),
+    required_group("metadata", &METADATA),
+    required_group("spec", &SPEC),
 ]);
 
-const METADATA: &[Field] = &[
-    required("name", Schema::Text),
+const METADATA: Table<PluginManifest> = Table(&[
+    required("name", Schema::Text).set(|it, node| it.name = node.spanned_text()),
     optional("alias", Schema::Text),
     optional("description", Schema::Text),
     optional("labels", Schema::MapOf(&Schema::Text)),
     optional("annotations", Schema::MapOf(&Schema::Text)),
-];
+]);
 
-const SPEC: &[Field] = &[
+const SPEC: Table<PluginManifest> = Table(&[
     optional("class", Schema::Text),
-    required("version", Schema::Text),
+    required("version", Schema::Text).set(|it, node| it.version = node.spanned_text()),
     optional("compassRequirement", Schema::Text),
     optional("description", Schema::Text),
     optional("note", Schema::Text),
     optional("author", Schema::Text),
-    required("service", Schema::Fields(SERVICE)),
-    required("modules", Schema::List(&Schema::Fields(MODULE))),
-];
+    required_group("service", &SERVICE),
+    required("modules", Schema::List(&Schema::Fields(&MODULE)))
+        .set(|it, node| it.modules = infallible(MODULE.items(node))),
+]);
 
-const SERVICE: &[Field] = &[
-    required("port", Schema::Port),
+const SERVICE: Table<PluginManifest> = Table(&[
+    required("port", Schema::Port).set(|it, node| it.port = node.spanned_port()),
     optional("nodePort", Schema::PortOrZero),
-    required("image", Schema::Text),
-    optional("configs", Schema::Fields(CONFIGS)),
-    optional("security", Schema::Fields(SECURITY)),
-    optional("resources", Schema::Fields(RESOURCES)),
-];
+    required("image", Schema::Text).set(|it, node| it.image = node.spanned_text()),
+    optional("configs", Schema::Fields(&CONFIGS)),
+    optional("security", Schema::Fields(&SECURITY)),
+    optional("resources", Schema::Fields(&RESOURCES)),
+]);
 
-const CONFIGS: &[Field] = &[
-    optional("envs", Schema::List(&Schema::Fields(ENV))),
+const CONFIGS: Table = Table(&[
+    optional("envs", Schema::List(&Schema::Fields(&ENV))),
     optional("files", Schema::List(&Schema::Any)),
-];
+]);
 
-const ENV: &[Field] = &[
+const ENV: Table = Table(&[
     required("name", Schema::Text),
     optional("value", Schema::Text),
     optional("description", Schema::Text),
-];
+]);
 
-const SECURITY: &[Field] = &[
+const SECURITY: Table = Table(&[
     optional("privileged", Schema::Boolean),
     optional("clusterAccessible", Schema::Boolean),
     optional("apiAccessible", Schema::Boolean),
     optional("cauth", Schema::Boolean),
-];
+]);
 
-const RESOURCES: &[Field] = &[
+const RESOURCES: Table = Table(&[
     optional("limits", Schema::MapOf(&Schema::Scalar)),
     optional("requests", Schema::MapOf(&Schema::Scalar)),
-];
+]);
 
-const MODULE: &[Field] = &[
-    required("name", Schema::Text),
+const MODULE: Table<Module> = Table(&[
+    required("name", Schema::Text).set(|it, node| it.name = node.spanned_text()),
     optional("alias", Schema::MapOf(&Schema::Text)),
     optional("icon", Schema::Text),
     optional("sources", Schema::List(&Schema::Text)),
-    required("slots", Schema::List(&Schema::Text)),
-];
+    required("slots", Schema::List(&Schema::Text))
+        .set(|it, node| it.slots = node.items().iter().filter_map(Node::spanned_text).collect()),
+]);

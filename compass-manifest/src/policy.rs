@@ -1,7 +1,8 @@
 //! The policy of a release repository: `.compass.yaml`.
 //!
-//! [`Policy::default`] is the built-in policy, and provides every value that a file omits. Parsing
-//! stops at the first error, so that no part of an invalid policy is used.
+//! [`Policy::default`] names no real registry, store or account; [`Policy::overlay`] lets an embedder
+//! provide its own values for those that a file omits. Parsing stops at the first error, so that no
+//! part of an invalid policy is used.
 
 mod hotfixes;
 mod pattern;
@@ -9,7 +10,6 @@ mod plugins;
 mod products;
 mod registries;
 mod review;
-mod schema;
 mod scope;
 mod suppression;
 mod templates;
@@ -20,9 +20,9 @@ use std::collections::BTreeMap;
 use crate::decode;
 use crate::escape::{escape, quote};
 use crate::finding::{Location, Severity};
-use crate::schema::validate;
-use crate::source::{SourceFile, Spanned};
-use crate::yaml::{self, Node};
+use crate::schema::{Schema, Table, optional, required, validate};
+use crate::source::{SourceFile, Span, Spanned};
+use crate::yaml::{self, Node, SyntaxError};
 
 pub use hotfixes::{HotfixPolicy, PathPattern, VersionFormat};
 pub(crate) use pattern::MAX_PATTERNS;
@@ -47,7 +47,7 @@ pub struct Policy {
     /// The registries, and how their projects map onto each other.
     pub registries: Registries,
     /// The URL of the store that bundles are published to.
-    pub store: String,
+    pub store: Option<String>,
     /// The platforms that are packaged, such as `linux/amd64`.
     ///
     /// Formats with a single platform use the first one.
@@ -95,7 +95,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             registries: Registries::default(),
-            store: "oss://infra-release".to_owned(),
+            store: None,
             platforms: vec!["linux/amd64".to_owned()],
             plugins: PluginPolicy::default(),
             hotfixes: HotfixPolicy::default(),
@@ -112,20 +112,6 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Parses the bytes of a policy file.
-    ///
-    /// # Errors
-    /// Returns the errors of [`Policy::parse`], and an error if the bytes are not UTF-8 text.
-    pub fn read(path: &str, bytes: &[u8]) -> Result<Self, PolicyError> {
-        let (source, text) = decode::read(path, bytes);
-        text.map_err(|error| PolicyError {
-            location: Location::new(&source, error.span),
-            message: error.message,
-            help: error.help.unwrap_or_default().to_owned(),
-        })?;
-        Self::parse(&source)
-    }
-
     /// Parses a policy file. Omitted values are those of [`Policy::default`].
     ///
     /// Rule codes are not verified: call [`rules::verify_policy`](crate::rules::verify_policy) for
@@ -134,15 +120,39 @@ impl Policy {
     /// # Errors
     /// Returns the first YAML error, schema violation or invalid value in the file.
     pub fn parse(source: &SourceFile) -> Result<Self, PolicyError> {
+        Self::default().with_file(source)
+    }
+
+    /// Parses the bytes of a policy file. Omitted values are those of this policy.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Policy::parse`], and an error if the bytes are not UTF-8 text.
+    ///
+    /// ```
+    /// use compass_manifest::Policy;
+    ///
+    /// let mut company = Policy::default();
+    /// company.store = Some("s3://releases".to_owned());
+    /// let policy = company.overlay(".compass.yaml", b"version: 1\nplatforms: [linux/arm64]\n")?;
+    /// assert_eq!(policy.store.as_deref(), Some("s3://releases"));
+    /// assert_eq!(policy.platforms, ["linux/arm64"]);
+    /// # Ok::<(), compass_manifest::policy::PolicyError>(())
+    /// ```
+    pub fn overlay(&self, path: &str, bytes: &[u8]) -> Result<Self, PolicyError> {
+        let (source, text) = decode::read(path, bytes);
+        text.map_err(|error| PolicyError::of_syntax(&source, error))?;
+        self.clone().with_file(&source)
+    }
+
+    fn with_file(mut self, source: &SourceFile) -> Result<Self, PolicyError> {
         let error = |span, message, help| PolicyError {
             location: Location::new(source, span),
             message,
             help,
         };
-        let root = yaml::parse(source.text()).map_err(|syntax| {
-            error(syntax.span, syntax.message, syntax.help.unwrap_or_default().to_owned())
-        })?;
-        if let Some(violation) = validate(&root, schema::POLICY).into_iter().next() {
+        let root =
+            yaml::parse(source.text()).map_err(|syntax| PolicyError::of_syntax(source, syntax))?;
+        if let Some(violation) = validate(&root, Schema::Fields(&FIELDS)).into_iter().next() {
             return Err(error(violation.span, violation.message, violation.help));
         }
         if let Some(duplicate) = root.duplicate_keys().first() {
@@ -150,57 +160,16 @@ impl Policy {
             let message = format!("{key} is a duplicate key in this mapping");
             return Err(error(duplicate.again.span, message, "keep one of them".to_owned()));
         }
-        let mut policy = Self::default();
-        policy.read_fields(&root).map_err(|it| error(it.span, it.message, it.help))?;
-        policy.source = Some(source.clone());
-        Ok(policy)
-    }
-
-    fn read_fields(&mut self, root: &Node) -> Result<(), ValueError> {
-        if let Some(version) = root.get("version").filter(|version| version.text() != Some("1")) {
-            let message = "the policy version is not supported";
-            return Err(value_error(version, message, "write `version: 1`"));
-        }
-        if let Some(node) = root.get("registries") {
-            self.registries.read(node)?;
-        }
-        if let Some(node) = root.get("store") {
-            self.store = value::store_url(node)?;
-        }
-        if let Some(node) = root.get("platforms") {
-            self.platforms = value::platforms(node)?;
-        }
-        if let Some(node) = root.get("templates") {
-            self.templates.read(node, &self.registries)?;
-        }
-        if let Some(node) = root.get("plugins") {
-            self.plugins.read(node)?;
-        }
-        if let Some(node) = root.get("hotfixes") {
-            self.hotfixes.read(node)?;
-        }
-        if let Some(node) = root.get("products") {
-            self.products.read(node)?;
-        }
-        if let Some(node) = root.get("rules") {
-            self.read_severities(node)?;
-        }
-        for node in root.get("allow").map(Node::items).unwrap_or_default() {
-            self.rule_codes.extend(Node::spanned_text(node.get("code")));
-            self.suppressions.push(Suppression::read(node)?);
-        }
-        if let Some(node) = root.get("scope") {
-            self.scope.read(node);
-        }
-        match root.get("review") {
-            Some(node) => self.review.read(node),
-            None => Ok(()),
-        }
+        // The positions that the policy keeps are those of one file.
+        self.rule_codes.clear();
+        self.suppressions.iter_mut().for_each(|known| known.span = Span::default());
+        FIELDS.read(&root, &mut self).map_err(|it| error(it.span, it.message, it.help))?;
+        self.source = Some(source.clone());
+        Ok(self)
     }
 
     fn read_severities(&mut self, node: &Node) -> Result<(), ValueError> {
         for entry in node.entries() {
-            let code = entry.key.text().unwrap_or_default().to_owned();
             let severity = match entry.value.text().unwrap_or_default() {
                 "off" => None,
                 "note" => Some(Severity::Note),
@@ -209,15 +178,68 @@ impl Policy {
                 other => {
                     let message = format!("{} is not a severity", quote(other));
                     let help = "write `error`, `warning`, `note` or `off`";
-                    return Err(value_error(&entry.value, message, help));
+                    return Err(value_error(entry.value.span, message, help));
                 }
             };
+            let code = value::text(&entry.key);
             self.rule_codes.push(Spanned { value: code.clone(), span: entry.key.span });
             self.severities.insert(code, severity);
         }
         Ok(())
     }
+
+    fn read_suppressions(&mut self, node: &Node) -> Result<(), ValueError> {
+        for suppression in suppression::FIELDS.items(node)? {
+            let Suppression { code, span, .. } = &suppression;
+            self.rule_codes.push(Spanned { value: code.clone(), span: *span });
+            self.suppressions.push(suppression);
+        }
+        Ok(())
+    }
 }
+
+impl PolicyError {
+    fn of_syntax(source: &SourceFile, error: SyntaxError) -> Self {
+        Self {
+            location: Location::new(source, error.span),
+            message: error.message,
+            help: error.help.unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+const FIELDS: Table<Policy, ValueError> = Table(&[
+    required("version", Schema::Scalar).try_set(|_, node| match node.text() {
+        Some("1") => Ok(()),
+        _ => {
+            let message = "the policy version is not supported";
+            Err(value_error(node.span, message, "write `version: 1`"))
+        }
+    }),
+    optional("registries", Schema::Fields(&registries::FIELDS))
+        .try_set(|it, node| registries::FIELDS.read(node, &mut it.registries)),
+    optional("store", Schema::Text)
+        .try_set(|it, node| value::store_url(node).map(|url| it.store = Some(url))),
+    optional("platforms", Schema::List(&Schema::Text))
+        .try_set(|it, node| value::platforms(node).map(|all| it.platforms = all)),
+    optional("plugins", Schema::Fields(&plugins::FIELDS))
+        .try_set(|it, node| plugins::FIELDS.read(node, &mut it.plugins)),
+    optional("hotfixes", Schema::Fields(&hotfixes::FIELDS))
+        .try_set(|it, node| hotfixes::FIELDS.read(node, &mut it.hotfixes)),
+    optional("products", Schema::Fields(&products::FIELDS))
+        .try_set(|it, node| products::FIELDS.read(node, &mut it.products)),
+    // After the registries, whose projects the values name.
+    optional("templates", Schema::MapOf(&Schema::Any))
+        .try_set(|it, node| it.templates.read(node, &it.registries)),
+    // `Scalar` instead of `Text`, because `Text` rejects `off`, which YAML 1.1 parsers read as a
+    // boolean.
+    optional("rules", Schema::MapOf(&Schema::Scalar)).try_set(Policy::read_severities),
+    optional("allow", Schema::List(&Schema::Fields(&suppression::FIELDS)))
+        .try_set(Policy::read_suppressions),
+    optional("scope", Schema::Fields(&scope::FIELDS))
+        .try_set(|it, node| scope::FIELDS.read(node, &mut it.scope)),
+    optional("review", Schema::Fields(&review::FIELDS)).try_set(|it, node| it.review.read(node)),
+]);
 
 #[cfg(test)]
 mod tests {
@@ -230,11 +252,11 @@ mod tests {
     #[test]
     fn policy_missing_keys_have_defaults() {
         let policy = parse("version: 1\nplugins: {shared_slots: ['*.plugin_center']}\n").unwrap();
-        assert_eq!(policy.registries.release, "harbor.caicloud.xyz/release");
+        assert_eq!(policy.registries.release, "harbor.example/release");
         assert!(policy.plugins.shared_slots[0].matches("user.plugin_center"));
         assert!(!policy.plugins.shared_slots[0].matches("user.plugin_center.x"));
         assert_eq!(policy.hotfixes.namespaces, ["default", "kube-system"]);
-        assert_eq!(policy.review.cc, ["@supereagle", "@pendoragon"]);
+        assert!(policy.store.is_none() && policy.review.cc.is_empty());
     }
 
     #[test]
@@ -277,7 +299,7 @@ mod tests {
             ("version: 1\nallow: [{code: slot-conflict}]\n", "`allow[0].reason` is missing"),
             ("version: 1\nallow: [{code: slot-conflict, reason: ' '}]\n", "no reason"),
             ("version: 1\ntemplates: {x: '{nowhere}'}\n", "not a project"),
-            ("version: 1\nreview: {cc: [supereagle]}\n", "not an account"),
+            ("version: 1\nreview: {cc: [carol]}\n", "not an account"),
             ("version: 1\nreview: {queue: [{to: done, who: []}]}\n", "no role may request"),
             ("version: 1\nreview: {queue: [{to: done, who: [author], guards: [luck]}]}\n", "luck"),
         ] {

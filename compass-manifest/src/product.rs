@@ -1,7 +1,9 @@
 //! Reads product manifests, `release-products/<VERSION>.yaml`, and image lists.
 
 use crate::policy::{MAX_PATTERNS, Pattern, PatternError};
-use crate::schema::{Field, Schema, Violation, ViolationKind, optional, required};
+use crate::schema::{
+    Schema, Table, Violation, ViolationKind, infallible, optional, required, required_group,
+};
 use crate::source::{SourceFile, Span, Spanned};
 use crate::tree::below;
 use crate::yaml::Node;
@@ -106,25 +108,7 @@ impl ProductManifest {
 
     /// Reads the fields of a document that have a valid type.
     pub fn read(root: &Node) -> Self {
-        let spec = root.get("spec");
-        let list = |key| spec.and_then(|spec| spec.get(key)).map(Node::items).unwrap_or_default();
-        Self {
-            name: Node::spanned_text(root.at(&["metadata", "name"])),
-            version: Node::spanned_text(root.at(&["spec", "version"])),
-            image_lists: list("imageLists")
-                .iter()
-                .filter_map(|item| Node::spanned_text(Some(item)))
-                .collect(),
-            addons: Node::spanned_text(root.at(&["spec", "addons"])),
-            files: list("files")
-                .iter()
-                .map(|file| ExtraFile {
-                    source: Node::spanned_text(file.get("source")),
-                    path: Node::spanned_text(file.get("path")),
-                    mode: Node::spanned_text(file.get("mode")),
-                })
-                .collect(),
-        }
+        infallible(FIELDS.value(root))
     }
 }
 
@@ -146,29 +130,30 @@ pub fn parse_image_list(source: &SourceFile) -> Vec<ImageListEntry> {
     images
 }
 
-pub(crate) const SCHEMA: Schema = Schema::Fields(&[
-    required("metadata", Schema::Fields(METADATA)),
-    required("spec", Schema::Fields(SPEC)),
-]);
+pub(crate) const FIELDS: Table<ProductManifest> =
+    Table(&[required_group("metadata", &METADATA), required_group("spec", &SPEC)]);
 
-const METADATA: &[Field] = &[
-    required("name", Schema::Text),
+const METADATA: Table<ProductManifest> = Table(&[
+    required("name", Schema::Text).set(|it, node| it.name = node.spanned_text()),
     optional("description", Schema::Text),
     optional("annotations", Schema::MapOf(&Schema::Text)),
-];
+]);
 
-const SPEC: &[Field] = &[
-    required("version", Schema::Text),
-    optional("imageLists", Schema::List(&Schema::Text)),
-    optional("addons", Schema::Text),
-    optional("files", Schema::List(&Schema::Fields(FILE))),
-];
+const SPEC: Table<ProductManifest> = Table(&[
+    required("version", Schema::Text).set(|it, node| it.version = node.spanned_text()),
+    optional("imageLists", Schema::List(&Schema::Text)).set(|it, node| {
+        it.image_lists = node.items().iter().filter_map(Node::spanned_text).collect();
+    }),
+    optional("addons", Schema::Text).set(|it, node| it.addons = node.spanned_text()),
+    optional("files", Schema::List(&Schema::Fields(&FILE)))
+        .set(|it, node| it.files = infallible(FILE.items(node))),
+]);
 
-const FILE: &[Field] = &[
-    required("source", Schema::Text),
-    required("path", Schema::Text),
-    optional("mode", Schema::Text),
-];
+const FILE: Table<ExtraFile> = Table(&[
+    required("source", Schema::Text).set(|it, node| it.source = node.spanned_text()),
+    required("path", Schema::Text).set(|it, node| it.path = node.spanned_text()),
+    optional("mode", Schema::Text).set(|it, node| it.mode = node.spanned_text()),
+]);
 
 #[cfg(test)]
 mod tests {

@@ -16,9 +16,9 @@ use crate::product::ProductManifest;
 use crate::tree::Tree;
 
 pub(crate) use change::Change;
-pub(crate) use document::Document;
+pub use document::Document;
 pub(crate) use file_kind::FileKind;
-pub(crate) use files::{AddonFile, HotfixFile, ListFile, PluginFile, ProductFile};
+pub use files::{AddonFile, HotfixFile, ListFile, PluginFile, ProductFile};
 pub(crate) use hotfix_path::HotfixPath;
 use load::LoadedFile;
 pub use unread::{files_to_read, unread_packed_files};
@@ -42,7 +42,7 @@ pub use unread::{files_to_read, unread_packed_files};
 #[derive(Debug)]
 pub struct ReleaseRepository {
     pub(crate) policy: Arc<Policy>,
-    pub(crate) tree: Arc<Tree>,
+    pub(crate) tree: Tree,
     pub(crate) plugins: Vec<PluginFile>,
     pub(crate) hotfixes: Vec<HotfixFile>,
     pub(crate) addons: Vec<AddonFile>,
@@ -62,8 +62,8 @@ impl ReleaseRepository {
     ///
     /// Files without content ([`Tree::insert_unread`]) are not parsed;
     /// [`files_to_read`](crate::files_to_read) names those that must have it.
-    pub fn load(tree: impl Into<Arc<Tree>>, policy: impl Into<Arc<Policy>>) -> Self {
-        let (tree, policy) = (tree.into(), policy.into());
+    pub fn load(tree: Tree, policy: impl Into<Arc<Policy>>) -> Self {
+        let policy = policy.into();
         let mut repository = Self {
             products: Self::products_of(&tree, &policy),
             policy,
@@ -85,7 +85,7 @@ impl ReleaseRepository {
 
     /// Parses the same files again with another policy.
     pub(crate) fn reload(&self, policy: &Arc<Policy>) -> Self {
-        Self::load(Arc::clone(&self.tree), Arc::clone(policy))
+        Self::load(self.tree.clone(), Arc::clone(policy))
     }
 
     /// Returns the files, parsed or not.
@@ -96,6 +96,31 @@ impl ReleaseRepository {
     /// Returns the policy that classified the files.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Returns the plugin manifests, ordered by path.
+    pub fn plugins(&self) -> &[PluginFile] {
+        &self.plugins
+    }
+
+    /// Returns the values of the hotfixes, ordered by path.
+    pub fn hotfixes(&self) -> &[HotfixFile] {
+        &self.hotfixes
+    }
+
+    /// Returns the values of the addons, ordered by path.
+    pub fn addons(&self) -> &[AddonFile] {
+        &self.addons
+    }
+
+    /// Returns the product manifests, ordered by path.
+    pub fn products(&self) -> &[ProductFile] {
+        &self.products
+    }
+
+    /// Returns the image lists, ordered by path.
+    pub fn image_lists(&self) -> &[ListFile] {
+        &self.lists
     }
 
     /// Returns whether the policy or a product manifest names the file as an image list.

@@ -14,22 +14,22 @@
 //!
 //! /kind release
 //! /queue need-queue
-//! /cc @supereagle @pendoragon
+//! /cc @carol
 //! ");
 //! facts.check_errors = Some(0);
 //! facts.images = Some(vec![ReleaseImage {
-//!     source: "cargo.caicloudprivatetest.com/caicloud/compass-plugins-gpu:v0.1.1".parse()?,
-//!     release: "harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.1".parse()?,
+//!     source: "cargo.example/source/compass-plugins-gpu:v0.1.1".parse()?,
+//!     release: "harbor.example/release/compass-plugins-gpu:v0.1.1".parse()?,
 //!     in_source: Evidence::Yes,
 //!     in_release: Evidence::No("the tag does not exist".to_owned()),
 //! }]);
 //! facts.add_comment("alice", "\
 //! image(s) pushed to
-//! cargo.caicloudprivatetest.com/caicloud/compass-plugins-gpu:v0.1.1
+//! cargo.example/source/compass-plugins-gpu:v0.1.1
 //! /queue patches-need-sync-image
 //! ");
 //! facts.add_comment("bob", "/queue patches-need-package");
-//! facts.grant_role("supereagle", "platform-release");
+//! facts.grant_role("carol", "platform-release");
 //!
 //! let status = Queue::default().evaluate(&facts);
 //! assert_eq!(status.state.as_deref(), Some("patches-need-sync-image"));
@@ -37,7 +37,7 @@
 //! assert_eq!(status.transitions[1].outcome, Outcome::Granted);
 //! // Bob does not have the role for this step.
 //! assert!(matches!(status.transitions[2].outcome, Outcome::Refused { .. }));
-//! assert_eq!(status.next[0].people, ["supereagle"]);
+//! assert_eq!(status.next[0].people, ["carol"]);
 //! assert!(status.to_string().contains("compass-plugins-gpu:v0.1.1: the tag does not exist"));
 //! # Ok::<(), compass_manifest::image::ImageReferenceError>(())
 //! ```

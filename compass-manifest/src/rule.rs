@@ -9,7 +9,32 @@ use crate::source::{SourceFile, Span};
 
 /// A rule: its code, its documentation, and the function that applies it.
 ///
-/// Each rule is a file in `rules/`, named after its code, and a line in [`crate::rules::ALL`].
+/// [`crate::rules::ALL`] has the built-in rules, one for each file in `rules/`.
+/// [`Check::with_rules`](crate::Check::with_rules) adds own rules:
+///
+/// ```
+/// use compass_manifest::rule::{FindingSink, Rule, RuleContext};
+/// use compass_manifest::finding::Severity;
+/// use compass_manifest::{Check, Policy, ReleaseRepository, Tree};
+///
+/// static NAME_LENGTH: Rule = Rule::new("name-length", "a plugin has a short name", name_length)
+///     .with_severity(Severity::Warning);
+///
+/// fn name_length(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
+///     for plugin in context.repository().plugins() {
+///         let Some(name) = &plugin.manifest.name else { continue };
+///         if name.value.len() > 8 {
+///             sink.add(&plugin.document.source, name.span, "the name is too long", "shorten it");
+///         }
+///     }
+/// }
+///
+/// let tree: Tree =
+///     [("release-plugins/gpu-manager.yaml", "metadata: {name: gpu-manager}\n")].into_iter().collect();
+/// let repository = ReleaseRepository::load(tree, Policy::default());
+/// let report = Check::new(&repository).with_rules(&[&NAME_LENGTH]).run();
+/// assert!(report.findings().iter().any(|finding| finding.code == "name-length"));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Rule {
@@ -27,8 +52,11 @@ pub struct Rule {
     /// a bundle.
     pub needs_layout: bool,
     /// Adds the rule's findings to the sink.
-    pub(crate) apply: fn(&RuleContext<'_>, &mut FindingSink<'_>),
+    pub(crate) apply: Apply,
 }
+
+/// The function of a rule, which adds the rule's findings to the sink.
+pub type Apply = fn(&RuleContext<'_>, &mut FindingSink<'_>);
 
 /// The files in which an error of a rule blocks packaging.
 ///
@@ -44,9 +72,9 @@ pub enum BlocksPackaging {
     Always,
 }
 
-/// The input of a rule.
+/// The input of a rule: a repository, and the change that is checked.
 #[derive(Debug)]
-pub(crate) struct RuleContext<'r> {
+pub struct RuleContext<'r> {
     pub(crate) repository: &'r ReleaseRepository,
     /// The checked change; `None` if a state is checked.
     pub(crate) change: Option<Change<'r>>,
@@ -59,15 +87,32 @@ pub(crate) struct RuleContext<'r> {
 /// A file that is not a release manifest can have hundreds of thousands of findings.
 pub(crate) const MAX_FINDINGS_PER_FILE: usize = 50;
 
-/// Collects the findings of one rule, up to [`MAX_FINDINGS_PER_FILE`].
+/// Collects the findings of one rule, up to 50 for each file.
 #[derive(Debug)]
-pub(crate) struct FindingSink<'f> {
+pub struct FindingSink<'f> {
     rule: &'static Rule,
     found: &'f mut Vec<Finding>,
     /// The number of findings of each file, and the index of the last one that is kept.
     files: HashMap<String, (usize, usize)>,
     /// Receives the details of findings that are over the limit.
     discarded: Finding,
+}
+
+impl<'r> RuleContext<'r> {
+    /// Returns the checked repository.
+    pub fn repository(&self) -> &'r ReleaseRepository {
+        self.repository
+    }
+
+    /// Returns the base of the checked change; `None` if a state is checked.
+    pub fn base(&self) -> Option<&'r ReleaseRepository> {
+        self.change.as_ref().map(|change| change.base)
+    }
+
+    /// Returns whether the checked change touches a path.
+    pub fn touches(&self, path: &str) -> bool {
+        self.change.as_ref().is_some_and(|change| change.touches(path))
+    }
 }
 
 impl<'f> FindingSink<'f> {
@@ -80,7 +125,7 @@ impl<'f> FindingSink<'f> {
     /// Adds a finding with its text escaped.
     ///
     /// Returns the finding, so that the rule can add details.
-    pub(crate) fn add(
+    pub fn add(
         &mut self,
         source: &SourceFile,
         span: Span,
@@ -106,7 +151,7 @@ impl<'f> FindingSink<'f> {
     }
 
     /// Returns whether further findings in a file would be discarded.
-    pub(crate) fn is_full(&self, source: &SourceFile) -> bool {
+    pub fn is_full(&self, source: &SourceFile) -> bool {
         self.files.get(source.path()).is_some_and(|(count, _)| *count > MAX_FINDINGS_PER_FILE)
     }
 
@@ -133,15 +178,47 @@ impl Rule {
         apply: |_, _| {},
     };
 
+    /// Creates a rule whose findings are errors that do not block packaging.
+    ///
+    /// `code` must not be the code of a built-in rule.
+    pub const fn new(code: &'static str, summary: &'static str, apply: Apply) -> Self {
+        Self { code, summary, apply, ..Self::DEFAULTS }
+    }
+
+    /// Sets the severity of the findings.
+    #[must_use]
+    pub const fn with_severity(self, severity: Severity) -> Self {
+        Self { severity, ..self }
+    }
+
+    /// Sets the documentation in Markdown.
+    #[must_use]
+    pub const fn with_docs(self, docs: &'static str) -> Self {
+        Self { docs, ..self }
+    }
+
+    /// Sets the files in which an error of the rule blocks packaging.
+    #[must_use]
+    pub const fn with_blocks_packaging(self, blocks_packaging: BlocksPackaging) -> Self {
+        Self { blocks_packaging, ..self }
+    }
+
+    /// Makes the rule apply only to repositories, and not to the files of a bundle.
+    #[must_use]
+    pub const fn with_needs_layout(self) -> Self {
+        Self { needs_layout: true, ..self }
+    }
+
     /// Creates a finding of this rule with its text escaped.
     pub(crate) fn finding(
-        &self,
+        &'static self,
         location: Location,
         message: impl AsRef<str>,
         help: impl AsRef<str>,
     ) -> Finding {
         Finding {
             code: self.code,
+            rule: self,
             severity: self.severity,
             location,
             message: escape(message.as_ref()).into_owned(),
@@ -153,3 +230,12 @@ impl Rule {
         }
     }
 }
+
+/// Compares rules by their codes.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        self.code == other.code
+    }
+}
+
+impl Eq for Rule {}

@@ -126,12 +126,13 @@ pub fn suggest(code: &str) -> Option<&'static Rule> {
     crate::suggest(code, ALL.iter().map(|rule| rule.code)).and_then(find)
 }
 
-/// Verifies that every rule code that a policy names exists.
+/// Verifies that every rule code that a policy names is built in or one of `own`.
 ///
 /// # Errors
 /// Returns the location of the first code that no rule has, with a suggestion.
-pub fn verify_policy(policy: &Policy) -> Result<(), PolicyError> {
-    let Some(unknown) = policy.rule_codes.iter().find(|code| find(&code.value).is_none()) else {
+pub fn verify_policy(policy: &Policy, own: &[&'static Rule]) -> Result<(), PolicyError> {
+    let is_known = |code: &str| find(code).is_some() || own.iter().any(|rule| rule.code == code);
+    let Some(unknown) = policy.rule_codes.iter().find(|code| !is_known(&code.value)) else {
         return Ok(());
     };
     let help = suggest(&unknown.value).map_or_else(
@@ -242,7 +243,7 @@ mod tests {
             ),
         ] {
             let source = SourceFile::new(POLICY_FILE, format!("version: 1\n{text}"));
-            let error = verify_policy(&Policy::parse(&source).unwrap()).unwrap_err();
+            let error = verify_policy(&Policy::parse(&source).unwrap(), &[]).unwrap_err();
             assert_eq!(error.to_string(), format!("{POLICY_FILE}{expected}"));
             assert_eq!(error.help, help);
         }

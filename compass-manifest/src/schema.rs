@@ -1,4 +1,10 @@
-//! Declares schemas of YAML files as data, and validates documents.
+//! Declares the fields of YAML files once, to validate documents and to read their values.
+//!
+//! A [`Table`] lists the fields of a mapping. Each [`Field`] has a schema, and optionally a function
+//! that stores its value. [`validate`] reports violations; [`Table::read`] stores the values,
+//! including those of a wrong type that are readable.
+
+use std::convert::Infallible;
 
 use crate::escape::{MAX_QUOTED, quote, quote_name, shorten};
 use crate::node_path::{NodePath, Step};
@@ -7,7 +13,7 @@ use crate::suggest;
 use crate::yaml::{Entry, Node, NodeKind, ScalarType, decimal};
 
 /// The expected value of a node.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) enum Schema {
     /// Text; a number or boolean must be quoted.
     Text,
@@ -30,15 +36,128 @@ pub(crate) enum Schema {
     /// A mapping with any keys and one schema for the values.
     MapOf(&'static Schema),
     /// A mapping with known fields.
-    Fields(&'static [Field]),
+    Fields(&'static dyn Keys),
 }
 
-/// A field of [`Schema::Fields`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Field {
+/// The fields of a mapping, which are read into a `T`.
+pub(crate) struct Table<T: 'static = (), E: 'static = Infallible>(
+    pub(crate) &'static [Field<T, E>],
+);
+
+/// A field of a [`Table`].
+pub(crate) struct Field<T: 'static = (), E: 'static = Infallible> {
+    key: Key,
+    read: Read<T, E>,
+}
+
+/// The part of a field that validation needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Key {
     pub(crate) name: &'static str,
-    pub(crate) required: bool,
+    required: bool,
     pub(crate) schema: Schema,
+}
+
+/// How the value of a field is read.
+enum Read<T: 'static, E: 'static> {
+    /// The field is only validated.
+    Nothing,
+    Set(fn(&mut T, &Node)),
+    TrySet(fn(&mut T, &Node) -> Result<(), E>),
+    /// The value is a mapping, whose fields are read into the same `T`.
+    Fields(&'static Table<T, E>),
+}
+
+/// The keys of a table whose type is erased.
+pub(crate) trait Keys {
+    fn key(&self, index: usize) -> Option<&Key>;
+}
+
+impl<T, E> Keys for Table<T, E> {
+    fn key(&self, index: usize) -> Option<&Key> {
+        self.0.get(index).map(|field| &field.key)
+    }
+}
+
+impl dyn Keys + '_ {
+    /// Iterates over the keys, in the order of their declaration.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Key> {
+        (0..).map_while(|index| self.key(index))
+    }
+}
+
+impl<T, E> Table<T, E> {
+    /// Reads the fields that a mapping has, in the order of their declaration.
+    ///
+    /// # Errors
+    /// Returns the first error of a function that stores a value.
+    pub(crate) fn read(&self, node: &Node, into: &mut T) -> Result<(), E> {
+        for Field { key, read } in self.0 {
+            let value = if matches!(read, Read::Nothing) { None } else { node.get(key.name) };
+            match (value, read) {
+                (Some(value), Read::Set(set)) => set(into, value),
+                (Some(value), Read::TrySet(set)) => set(into, value)?,
+                (Some(value), Read::Fields(fields)) => fields.read(value, into)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the fields of a mapping into a new value.
+    pub(crate) fn value(&self, node: &Node) -> Result<T, E>
+    where
+        T: Default,
+    {
+        let mut value = T::default();
+        self.read(node, &mut value)?;
+        Ok(value)
+    }
+
+    /// Reads the items of a list.
+    pub(crate) fn items(&self, list: &Node) -> Result<Vec<T>, E>
+    where
+        T: Default,
+    {
+        list.items().iter().map(|item| self.value(item)).collect()
+    }
+}
+
+/// Returns the value of a result without an error.
+pub(crate) fn infallible<T>(result: Result<T, Infallible>) -> T {
+    let Ok(value) = result;
+    value
+}
+
+impl<T, E> Field<T, E> {
+    /// Sets the function that stores the value.
+    pub(crate) const fn set(self, set: fn(&mut T, &Node)) -> Self {
+        Self { key: self.key, read: Read::Set(set) }
+    }
+
+    /// Sets the function that stores the value, or rejects it.
+    pub(crate) const fn try_set(self, set: fn(&mut T, &Node) -> Result<(), E>) -> Self {
+        Self { key: self.key, read: Read::TrySet(set) }
+    }
+}
+
+/// Declares a required field.
+pub(crate) const fn required<T, E>(name: &'static str, schema: Schema) -> Field<T, E> {
+    Field { key: Key { name, required: true, schema }, read: Read::Nothing }
+}
+
+/// Declares an optional field.
+pub(crate) const fn optional<T, E>(name: &'static str, schema: Schema) -> Field<T, E> {
+    Field { key: Key { name, required: false, schema }, read: Read::Nothing }
+}
+
+/// Declares a required mapping whose fields are read into the same value.
+pub(crate) const fn required_group<T, E>(
+    name: &'static str,
+    fields: &'static Table<T, E>,
+) -> Field<T, E> {
+    let key = Key { name, required: true, schema: Schema::Fields(fields) };
+    Field { key, read: Read::Fields(fields) }
 }
 
 /// A violation of a schema.
@@ -57,7 +176,7 @@ pub(crate) enum ViolationKind {
     WrongType,
 }
 
-impl Field {
+impl Key {
     /// Returns whether a value is null and the field is an optional collection.
     ///
     /// Such a value means an empty collection.
@@ -66,16 +185,6 @@ impl Field {
             matches!(self.schema, Schema::List(_) | Schema::MapOf(_) | Schema::Fields(_));
         collection && !self.required && value.is_null()
     }
-}
-
-/// Declares a required field.
-pub(crate) const fn required(name: &'static str, schema: Schema) -> Field {
-    Field { name, required: true, schema }
-}
-
-/// Declares an optional field.
-pub(crate) const fn optional(name: &'static str, schema: Schema) -> Field {
-    Field { name, required: false, schema }
 }
 
 /// Validates a document, and returns all violations.
@@ -186,7 +295,7 @@ impl<'n> Walk<'n> {
         }
     }
 
-    fn fields(&mut self, node: &'n Node, fields: &[Field], key_span: Span) {
+    fn fields(&mut self, node: &'n Node, fields: &dyn Keys, key_span: Span) {
         let Some(entries) = self.entries(node, key_span) else { return };
         for entry in entries {
             let name = entry.key.text().unwrap_or_default();
@@ -210,7 +319,7 @@ impl<'n> Walk<'n> {
         }
     }
 
-    fn unknown(&mut self, name: &str, fields: &[Field], span: Span) {
+    fn unknown(&mut self, name: &str, fields: &dyn Keys, span: Span) {
         let help = match suggest(name, fields.iter().map(|field| field.name)) {
             Some(known) => format!("did you mean {}?", quote(known)),
             None => format!("known fields: {}", list_names(fields)),
@@ -259,6 +368,6 @@ fn first_key_span(node: &Node) -> Span {
     node.entries().first().map_or(node.span, |entry| entry.key.span)
 }
 
-fn list_names(fields: &[Field]) -> String {
+fn list_names(fields: &dyn Keys) -> String {
     fields.iter().map(|field| quote(field.name)).collect::<Vec<_>>().join(", ")
 }

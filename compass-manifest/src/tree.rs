@@ -1,6 +1,7 @@
 //! Holds the files of a release repository in memory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The kind of an entry of a release repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,10 +31,10 @@ enum Content {
 /// The files of a release repository by path.
 ///
 /// Paths use `/` and are relative to the root. The caller provides the contents, from a directory,
-/// a git revision or an upload.
+/// a git revision or an upload. A clone shares the files until one of the trees changes.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
-    files: BTreeMap<String, Content>,
+    files: Arc<BTreeMap<String, Content>>,
 }
 
 impl Tree {
@@ -44,7 +45,7 @@ impl Tree {
 
     /// Adds or replaces a file.
     pub fn insert(&mut self, path: impl Into<String>, bytes: impl Into<Vec<u8>>) {
-        self.files.insert(path.into(), Content::Read(bytes.into()));
+        self.insert_content(path.into(), Content::Read(bytes.into()));
     }
 
     /// Adds or replaces a regular file without its content.
@@ -64,7 +65,11 @@ impl Tree {
         kind: EntryKind,
         content_id: impl Into<String>,
     ) {
-        self.files.insert(path.into(), Content::Unread(kind, content_id.into()));
+        self.insert_content(path.into(), Content::Unread(kind, content_id.into()));
+    }
+
+    fn insert_content(&mut self, path: String, content: Content) {
+        Arc::make_mut(&mut self.files).insert(path, content);
     }
 
     /// Returns the kind of the entry at a path.

@@ -131,19 +131,16 @@ impl Node {
         }
     }
 
-    /// Returns the text of a scalar with its span.
-    ///
-    /// Returns `None` for a missing node, null, or a collection.
-    pub(crate) fn spanned_text(node: Option<&Self>) -> Option<Spanned<String>> {
-        let node = node.filter(|node| !node.is_null())?;
-        Some(Spanned { value: node.text()?.to_owned(), span: node.span })
+    /// Returns the text of a scalar with its span; `None` for null and for a collection.
+    pub(crate) fn spanned_text(&self) -> Option<Spanned<String>> {
+        let value = self.text().filter(|_| !self.is_null())?.to_owned();
+        Some(Spanned { value, span: self.span })
     }
 
     /// Returns the port in a scalar, with its span; `None` for 0 and for other nodes.
-    pub(crate) fn spanned_port(node: Option<&Self>) -> Option<Spanned<u16>> {
-        let node = node?;
-        let value = decimal(node.text()?).filter(|port| *port != 0)?;
-        Some(Spanned { value, span: node.span })
+    pub(crate) fn spanned_port(&self) -> Option<Spanned<u16>> {
+        let value = decimal(self.text()?).filter(|port| *port != 0)?;
+        Some(Spanned { value, span: self.span })
     }
 
     /// Returns whether the node is `null`, `~` or empty.

@@ -4,9 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use compass_manifest::finding::Severity;
 use compass_manifest::render::{self, Style};
+use compass_manifest::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
 use compass_manifest::source::SourceFile;
-use compass_manifest::{EntryKind, Policy, Report, Tree, check, check_change, rules};
+use compass_manifest::{
+    Check, EntryKind, Policy, ReleaseRepository, Report, Tree, check, check_change, rules,
+};
 
 fn fixtures(code: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules").join(code)
@@ -111,4 +115,50 @@ fn report_and_policy_are_send_sync() {
     shared::<Report>();
     shared::<Policy>();
     shared::<Tree>();
+}
+
+static PORT_RANGE: Rule = Rule::new("port-range", "plugins have ports from 9000", port_range)
+    .with_severity(Severity::Warning)
+    .with_blocks_packaging(BlocksPackaging::Always);
+
+fn port_range(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
+    for plugin in context.repository().plugins() {
+        if let Some(port) = plugin.manifest.port.as_ref().filter(|port| port.value < 9000) {
+            sink.add(&plugin.document.source, port.span, "the port is too low", "");
+        }
+    }
+}
+
+/// Checks a plugin with [`PORT_RANGE`], and returns its findings.
+fn check_port_range(policy: &str, comment: &str) -> Report {
+    let text = format!("spec: {{service: {{port: 80}}}} {comment}\n");
+    let tree = [("release-plugins/gpu.yaml", text)].into_iter().collect();
+    let source = SourceFile::new(".compass.yaml", format!("version: 1\n{policy}"));
+    let policy = Policy::parse(&source).unwrap();
+    rules::verify_policy(&policy, &[&PORT_RANGE]).unwrap();
+    Check::new(&ReleaseRepository::load(tree, policy)).with_rules(&[&PORT_RANGE]).run()
+}
+
+#[test]
+fn own_rule_reports_and_follows_policy() {
+    let severity = |report: &Report| {
+        let found = report.findings().iter().find(|finding| finding.code == "port-range");
+        found.map(|finding| (finding.severity, finding.rule().blocks_packaging))
+    };
+    let report = check_port_range("", "");
+    assert_eq!(severity(&report), Some((Severity::Warning, BlocksPackaging::Always)));
+    let log = render::sarif(&report, "1.0.0");
+    let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+    assert_eq!(rules.last().unwrap()["id"], "port-range");
+    let policy = "rules: {port-range: error}\n";
+    assert_eq!(severity(&check_port_range(policy, "")).unwrap().0, Severity::Error);
+    for (policy, comment) in [
+        ("rules: {port-range: off}\n", ""),
+        ("allow: [{code: port-range, reason: legacy}]\n", ""),
+        ("", "# compass:allow port-range legacy"),
+    ] {
+        let report = check_port_range(policy, comment);
+        assert_eq!(severity(&report), None, "{policy}");
+        assert!(report.findings().iter().all(|finding| finding.code != "unused-allowance"));
+    }
 }

@@ -18,7 +18,7 @@ fn hotfix(base: &str, date: &str, patch: u32) -> (String, String) {
 }
 
 fn plugin(name: &str, port: u16) -> (String, String) {
-    let image = format!("harbor.caicloud.xyz/release/compass-plugins-{name}:v0.1.0");
+    let image = format!("harbor.example/release/compass-plugins-{name}:v0.1.0");
     (
         format!("release-plugins/{name}.yaml"),
         format!(
@@ -140,7 +140,7 @@ fn change_scope_same_date_hotfixes_permitted() {
     assert_eq!(change(&Policy::default(), one_day()), 1);
     assert_eq!(change(&together, one_day()), 0);
     assert_eq!(change(&together, two_days), 1);
-    let plugin = "metadata: {name: gpu}\nspec:\n  version: v0.1.0\n  service: {port: 1, image: 'harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.0'}\n  modules: []\n";
+    let plugin = "metadata: {name: gpu}\nspec:\n  version: v0.1.0\n  service: {port: 1, image: 'harbor.example/release/compass-plugins-gpu:v0.1.0'}\n  modules: []\n";
     let mut mixed = one_day();
     mixed.push(("release-plugins/gpu.yaml".to_owned(), plugin.to_owned()));
     assert_eq!(change(&together, mixed), 2);
@@ -280,7 +280,7 @@ fn suppression_in_policy_matches_subjects() {
 fn suppression_comment_applies_to_line() {
     let with = |before: &str, behind: &str| {
         let text = format!(
-            "metadata:\n{before}  name: cpu{behind}\n  alias: x\nspec:\n  version: v0.1.0\n  service: {{port: 1, image: 'harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.0'}}\n  modules: []\n"
+            "metadata:\n{before}  name: cpu{behind}\n  alias: x\nspec:\n  version: v0.1.0\n  service: {{port: 1, image: 'harbor.example/release/compass-plugins-gpu:v0.1.0'}}\n  modules: []\n"
         );
         codes(&check(&tree([("release-plugins/gpu.yaml", text)]), &Policy::default())).join(" ")
     };

@@ -36,7 +36,7 @@ fn sarif_suppressed_finding_has_reason() {
     let tree = [(
         "release-plugins/gpu.yaml",
         "metadata: {name: cpu}\nspec:\n  version: v0.1.0\n  service:\n    port: 1\n    image: \
-         harbor.caicloud.xyz/release/compass-plugins-gpu:v0.1.0\n  modules: []\n",
+         harbor.example/release/compass-plugins-gpu:v0.1.0\n  modules: []\n",
     )];
     let report = check(&tree.into_iter().collect(), &policy);
     assert!(report.findings().is_empty(), "{:?}", report.findings());

@@ -121,7 +121,7 @@ fn plugin(number: usize, port: u16) -> String {
         "metadata:\n  name: plugin-{number}\n  alias: 插件 {number}\nspec:\n  class: \
          plugin-{number}\n  version: v0.1.{number}\n  compassRequirement: \">=v2.7.2\"\n  \
          description: 管理节点上的设备\n  note: 管理节点上的设备\n  author: example\n  service:\n    port: {port}\n    \
-         image: harbor.caicloud.xyz/release/compass-plugins-plugin-{number}:v0.1.{number}\n    \
+         image: harbor.example/release/compass-plugins-plugin-{number}:v0.1.{number}\n    \
          configs:\n      envs:\n      - name: MONITORING_TIMEOUT\n        value: '60'\n        \
          description: 连接超时时间\n      - name: MONITORING_HOST\n        value: monitoring-admin\n        \
          description: 地址\n      files: []\n    security:\n      privileged: false\n      \

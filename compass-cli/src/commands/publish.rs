@@ -33,7 +33,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let policy = policy(args, global)?;
-    let store = Store::open(args.to.as_ref().unwrap_or(&policy.store))?;
+    let store = Store::open(args.to.as_ref().or(policy.store.as_ref()).ok_or_else(no_store)?)?;
     let bundle = Bundle::open(&args.bundle).await?;
     if !args.allow_uncommitted {
         require_commit(bundle.document())?;
@@ -75,6 +75,10 @@ pub(super) fn require_commit(document: &BundleDocument) -> Result<()> {
     }
     Err(CliError::check_failed("the bundle names no commit: its files have uncommitted changes")
         .hint("commit the files and package again, or publish with `--allow-uncommitted`"))
+}
+
+fn no_store() -> CliError {
+    CliError::usage("the policy names no store").hint("name one: `--to URL`")
 }
 
 /// Uploads a bundle to a store.

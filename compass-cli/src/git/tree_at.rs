@@ -7,6 +7,7 @@ use compass_manifest::version::ProductVersion;
 use compass_manifest::{Policy, Tree, rules};
 
 use super::{Entry, EntryKind, Git, is_undecodable};
+use crate::built_in_policy::BUILT_IN_POLICY;
 use crate::error::{CliError, Result};
 use crate::rule_files::{READ_LIMIT, read_rule_files};
 
@@ -83,14 +84,14 @@ impl Git {
 
     /// The policy of a commit, or the built-in one if it has no policy file.
     fn policy_at(&self, commit: &str, entry: Option<&Entry>) -> Result<Policy> {
-        let Some(entry) = entry else { return Ok(Policy::default()) };
+        let Some(entry) = entry else { return Ok(BUILT_IN_POLICY.clone()) };
         let read = || {
             if entry.kind != EntryKind::File {
                 return Err(CliError::usage(format!("{POLICY_FILE} is not a regular file")));
             }
             let bytes = self.blobs([entry.object.as_str()], READ_LIMIT)?.remove(0);
-            let policy = Policy::read(POLICY_FILE, &bytes)?;
-            rules::verify_policy(&policy)?;
+            let policy = BUILT_IN_POLICY.overlay(POLICY_FILE, &bytes)?;
+            rules::verify_policy(&policy, &[])?;
             Ok(policy)
         };
         read().map_err(|error| {

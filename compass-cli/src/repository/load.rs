@@ -7,6 +7,7 @@ use compass_manifest::{
     EntryKind, MAX_POINTER_BYTES, Policy, Tree, is_lfs_pointer, rules, unread_packed_files,
 };
 
+use crate::built_in_policy::BUILT_IN_POLICY;
 use crate::checkout::{Checkout, FileKind};
 use crate::error::{CliError, Result};
 use crate::regular_file;
@@ -33,12 +34,12 @@ pub(super) fn read_policy(
     match bytes {
         Ok(bytes) => {
             let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-            let policy = Policy::read(&shown, &bytes)?;
-            rules::verify_policy(&policy)?;
+            let policy = BUILT_IN_POLICY.overlay(&shown, &bytes)?;
+            rules::verify_policy(&policy, &[])?;
             Ok(policy)
         }
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-            Ok(Policy::default())
+            Ok(BUILT_IN_POLICY.clone())
         }
         Err(error) => {
             let error = CliError::usage(format!("cannot read {}: {error}", path.display()));

@@ -4,7 +4,7 @@ use compass_bundle::Bundle;
 use compass_bundle::document::{BundleDocument, BundleKind};
 use compass_manifest::finding::Finding;
 use compass_manifest::product::ProductManifest;
-use compass_manifest::{Policy, Tree, check, rules, yaml};
+use compass_manifest::{Policy, Tree, check, yaml};
 
 use super::{GateArgs, require_none};
 use crate::error::Result;
@@ -23,8 +23,7 @@ pub(crate) async fn require_no_errors(
     }
     let tree = tree(bundle, policy).await?;
     let report = check(&tree, policy);
-    let is_relevant =
-        |finding: &&Finding| rules::find(finding.code).is_none_or(|rule| !rule.needs_layout);
+    let is_relevant = |finding: &&Finding| !finding.rule().needs_layout;
     require_none(report.findings().iter().filter(is_relevant))
 }
 

@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn bump_updates_embedded_images() {
-        let release = "harbor.caicloud.xyz/release";
+        let release = "harbor.example/release";
         let text = |version: &str| {
             format!(
                 "\
@@ -148,7 +148,7 @@ spec:
       envs:
       - {{name: A, value: '{{\"a\": \"{release}/a:{version}\", \"b\": \"{release}/b:{version}\"}}'}}
       - {{name: B, value: \"[[ registry_release ]]/c:{version}\"}}
-      - {{name: C, value: 'harbor.caicloud.xyz/library/d:v1.0.0'}}
+      - {{name: C, value: 'harbor.example/library/d:v1.0.0'}}
       files:
       - name: job.yaml
         content: |

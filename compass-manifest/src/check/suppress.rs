@@ -1,11 +1,11 @@
 //! Applies suppressions: the `allow` list of the policy, and `# compass:allow` comments.
 
+use super::Check;
 use crate::escape::quote;
-use crate::finding::{Finding, Location, Severity, Suppressed};
-use crate::policy::{POLICY_FILE, Suppression};
-use crate::repository::{Document, ReleaseRepository};
-use crate::rule::MAX_FINDINGS_PER_FILE;
-use crate::rules;
+use crate::finding::{Finding, Location, Suppressed};
+use crate::policy::POLICY_FILE;
+use crate::repository::Document;
+use crate::rule::{MAX_FINDINGS_PER_FILE, Rule};
 use crate::rules::unused_allowance;
 use crate::source::{SourceFile, Span};
 use crate::yaml::{Node, NodeKind};
@@ -25,15 +25,14 @@ struct LineSuppression<'d> {
 
 /// Separates the suppressed findings from the others.
 ///
-/// Adds a finding with the severity `unused` for each unused suppression, unless `unused` is
-/// `None`.
+/// Adds a finding for each unused suppression, unless the policy turns that rule off.
 pub(super) fn apply(
-    repository: &ReleaseRepository,
-    policy: &[Suppression],
-    unused: Option<Severity>,
+    check: &Check<'_>,
     found: Vec<Finding>,
     sources: &mut Vec<SourceFile>,
 ) -> (Vec<Finding>, Vec<Suppressed>) {
+    let repository = check.head;
+    let policy: &[_] = if check.ignores_exceptions { &[] } else { &repository.policy.suppressions };
     let lines: Vec<_> = repository.sources().flat_map(line_suppressions).collect();
     let (mut used, mut lines_used) = (vec![false; policy.len()], vec![false; lines.len()]);
     let (mut findings, mut suppressed) = (Vec::new(), Vec::new());
@@ -50,7 +49,9 @@ pub(super) fn apply(
             findings.push(finding);
         }
     }
-    let Some(severity) = unused else { return (sorted(findings), suppressed) };
+    let Some(severity) = check.severity(&unused_allowance::RULE) else {
+        return (sorted(findings), suppressed);
+    };
     let mut report = |source: &SourceFile, span, message: String, help: &str| {
         let mut finding =
             unused_allowance::RULE.finding(Location::new(source, span), message, help);
@@ -67,7 +68,7 @@ pub(super) fn apply(
         report(policy_source, one.span, message, "remove it");
     }
     for (one, _) in lines.iter().zip(lines_used).filter(|(_, used)| !used) {
-        let (message, help) = one.problem();
+        let (message, help) = one.problem(&check.rules);
         report(&one.document.source, one.span, message, help);
     }
     (sorted(findings), suppressed)
@@ -88,9 +89,9 @@ impl LineSuppression<'_> {
     }
 
     /// Returns the message and the help for a suppression without effect.
-    fn problem(&self) -> (String, &'static str) {
+    fn problem(&self, rules: &[&'static Rule]) -> (String, &'static str) {
         let code = quote(self.code);
-        if rules::find(self.code).is_none() {
+        if rules.iter().all(|rule| rule.code != self.code) {
             (format!("there is no rule {code} to suppress"), "`compass explain` lists the rules")
         } else if self.reason.is_empty() {
             (

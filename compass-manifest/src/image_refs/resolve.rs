@@ -119,21 +119,18 @@ mod tests {
             );
         }
         let source = resolve("registry.example/pause:3.9", &Policy::default()).unwrap();
-        assert_eq!(
-            source.source_reference(&Policy::default()),
-            "cargo.caicloudprivatetest.com/pause:3.9"
-        );
+        assert_eq!(source.source_reference(&Policy::default()), "cargo.example/pause:3.9");
     }
 
     #[test]
     fn resolve_replaces_template_variables() {
         let templates = "templates: {tag: v1.2.3, name: web, registry_x: harbor.x/p, site: ~}";
         for (written, release) in [
-            ("[[ registry_release ]]/web:[[ tag ]]", "harbor.caicloud.xyz/release/web:v1.2.3"),
-            ("[[ registry_release ]]/web:[[tag]]", "harbor.caicloud.xyz/release/web:v1.2.3"),
+            ("[[ registry_release ]]/web:[[ tag ]]", "harbor.example/release/web:v1.2.3"),
+            ("[[ registry_release ]]/web:[[tag]]", "harbor.example/release/web:v1.2.3"),
             (
                 "[[ registry_release ]]/[[ name ]]-a:x-[[ tag ]]",
-                "harbor.caicloud.xyz/release/web-a:x-v1.2.3",
+                "harbor.example/release/web-a:x-v1.2.3",
             ),
             ("[[ registry_x ]]/web:[[ tag ]]", "harbor.x/p/web:v1.2.3"),
             ("harbor.y/p/web:[[ tag ]]", "harbor.y/p/web:v1.2.3"),

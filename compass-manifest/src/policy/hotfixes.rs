@@ -1,7 +1,9 @@
 use regex::{Regex, RegexBuilder};
 
-use super::value::{ValueError, directories, texts, value_error};
+use super::value::{TEXTS, ValueError, directories, text, texts, value_error};
 use crate::escape::quote;
+use crate::schema::{Schema, Table, optional, required};
+use crate::source::{Span, Spanned};
 use crate::yaml::Node;
 
 /// The settings for hotfixes.
@@ -32,9 +34,10 @@ pub struct PathPattern {
 }
 
 /// The format of the version in a hotfix's path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum VersionFormat {
     /// A HOTFIXVERSION.
+    #[default]
     Hotfix,
     /// The component's own version, with any suffix.
     Component,
@@ -61,24 +64,6 @@ impl Default for HotfixPolicy {
                 .collect(),
             placeholders: Vec::new(),
         }
-    }
-}
-
-impl HotfixPolicy {
-    pub(super) fn read(&mut self, node: &Node) -> Result<(), ValueError> {
-        if let Some(directory) = node.get("directory") {
-            self.directories = directories(directory)?;
-        }
-        if let Some(namespaces) = node.get("namespaces") {
-            self.namespaces = texts(namespaces);
-        }
-        if let Some(patterns) = node.get("patterns") {
-            self.patterns = PathPattern::list(patterns)?;
-        }
-        if let Some(placeholders) = node.get("placeholders") {
-            self.placeholders = texts(placeholders);
-        }
-        Ok(())
     }
 }
 
@@ -114,60 +99,78 @@ impl PathPattern {
         let nodes = node.items();
         if nodes.len() > MAX_PATH_PATTERNS {
             let message = format!("the list has {} patterns", nodes.len());
-            return Err(value_error(
-                node,
-                message,
-                format!("write at most {MAX_PATH_PATTERNS} patterns"),
-            ));
+            let help = format!("write at most {MAX_PATH_PATTERNS} patterns");
+            return Err(value_error(node.span, message, help));
         }
         nodes.iter().map(Self::read).collect()
     }
 
     fn read(node: &Node) -> Result<Self, ValueError> {
-        let format = match node.get("version").and_then(Node::text).unwrap_or_default() {
-            "hotfix" => VersionFormat::Hotfix,
-            "component" => VersionFormat::Component,
-            "none" => VersionFormat::None,
-            other => {
-                return Err(value_error(
-                    node.get("version").unwrap_or(node),
-                    format!("{} is not a version format", quote(other)),
-                    "write `hotfix` (a HOTFIXVERSION), `component` or `none`",
-                ));
-            }
-        };
-        let path = node.get("path").unwrap_or(node);
-        let text = path.text().unwrap_or_default();
-        let pattern = Self::new(text, format).map_err(|error| invalid_regex(path, &error))?;
-        let has = |group| pattern.regex.capture_names().flatten().any(|name| name == group);
-        if format != VersionFormat::None && !has("version") {
-            return Err(value_error(
-                path,
-                "the pattern has no group `version`",
-                "add `(?P<version>…)`, or write `version: none`",
-            ));
+        let PatternFields { path, format } = PATTERN.value(node)?;
+        let error = |message: String, help: &str| value_error(path.span, message, help);
+        let pattern =
+            Self::new(&path.value, format).map_err(|error| invalid_regex(path.span, &error))?;
+        let mut groups = pattern.regex.capture_names().flatten();
+        if format != VersionFormat::None && !groups.clone().any(|name| name == "version") {
+            let message = "the pattern has no group `version`".to_owned();
+            return Err(error(message, "add `(?P<version>…)`, or write `version: none`"));
         }
-        if let Some(unknown) = pattern.regex.capture_names().flatten().find(|n| !GROUPS.contains(n))
-        {
-            return Err(value_error(
-                path,
-                format!("{} is not a known group", quote(unknown)),
-                format!("use these groups: {}", GROUPS.join(", ")),
-            ));
+        if let Some(unknown) = groups.find(|name| !GROUPS.contains(name)) {
+            let message = format!("{} is not a known group", quote(unknown));
+            return Err(error(message, &format!("use these groups: {}", GROUPS.join(", "))));
         }
         Ok(pattern)
     }
 }
 
-fn invalid_regex(node: &Node, error: &regex::Error) -> ValueError {
+impl VersionFormat {
+    fn read(node: &Node) -> Result<Self, ValueError> {
+        match node.text().unwrap_or_default() {
+            "hotfix" => Ok(Self::Hotfix),
+            "component" => Ok(Self::Component),
+            "none" => Ok(Self::None),
+            other => {
+                let message = format!("{} is not a version format", quote(other));
+                let help = "write `hotfix` (a HOTFIXVERSION), `component` or `none`";
+                Err(value_error(node.span, message, help))
+            }
+        }
+    }
+}
+
+/// The fields of a [`PathPattern`].
+#[derive(Default)]
+struct PatternFields {
+    path: Spanned<String>,
+    format: VersionFormat,
+}
+
+pub(super) const FIELDS: Table<HotfixPolicy, ValueError> = Table(&[
+    optional("directory", TEXTS)
+        .try_set(|it, node| directories(node).map(|all| it.directories = all)),
+    optional("namespaces", Schema::List(&Schema::Text)).set(|it, node| it.namespaces = texts(node)),
+    optional("patterns", Schema::List(&Schema::Fields(&PATTERN)))
+        .try_set(|it, node| PathPattern::list(node).map(|all| it.patterns = all)),
+    optional("placeholders", Schema::List(&Schema::Text))
+        .set(|it, node| it.placeholders = texts(node)),
+]);
+
+const PATTERN: Table<PatternFields, ValueError> = Table(&[
+    required("path", Schema::Text)
+        .set(|it, node| it.path = Spanned { value: text(node), span: node.span }),
+    required("version", Schema::Text)
+        .try_set(|it, node| VersionFormat::read(node).map(|format| it.format = format)),
+]);
+
+fn invalid_regex(span: Span, error: &regex::Error) -> ValueError {
     if matches!(error, regex::Error::CompiledTooBig(_)) {
         let help =
             "use smaller repetitions, and `[0-9]` and `[A-Za-z0-9_]` instead of `\\d` and `\\w`";
-        return value_error(node, "the regular expression needs too much memory", help);
+        return value_error(span, "the regular expression needs too much memory", help);
     }
     let reason = error.to_string();
     let reason = reason.lines().last().unwrap_or_default().to_owned();
-    value_error(node, "this is not a valid regular expression", reason)
+    value_error(span, "this is not a valid regular expression", reason)
 }
 
 const GROUPS: &[&str] =

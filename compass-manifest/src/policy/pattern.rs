@@ -129,7 +129,7 @@ impl Pattern {
         if nodes.len() > MAX_PATTERNS {
             let message = format!("the list has {} patterns", nodes.len());
             let help = format!("write at most {MAX_PATTERNS}: `*` matches any characters");
-            return Err(value_error(node, message, help));
+            return Err(value_error(node.span, message, help));
         }
         nodes.iter().map(Self::read).collect()
     }
@@ -142,18 +142,15 @@ impl Pattern {
         let mut nodes = one_or_more(node).iter();
         if let Some(node) = nodes.find(|node| node.text().as_ref().is_some_and(other)) {
             let message = "the pattern has an unsupported wildcard";
-            return Err(value_error(
-                node,
-                message,
-                "write `*` for any characters, `**/` for directories",
-            ));
+            let help = "write `*` for any characters, `**/` for directories";
+            return Err(value_error(node.span, message, help));
         }
         Self::list(node)
     }
 
     pub(super) fn read(node: &Node) -> Result<Self, ValueError> {
         let text = node.text().unwrap_or_default();
-        Self::new(text).map_err(|error| value_error(node, error.to_string(), "shorten it"))
+        Self::new(text).map_err(|error| value_error(node.span, error.to_string(), "shorten it"))
     }
 }
 

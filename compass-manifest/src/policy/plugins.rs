@@ -1,5 +1,6 @@
 use super::pattern::Pattern;
-use super::value::{ValueError, directories, flag};
+use super::value::{TEXTS, ValueError, directories, flag};
+use crate::schema::{Schema, Table, optional};
 use crate::yaml::{Node, decimal};
 
 /// The settings for plugins.
@@ -27,21 +28,14 @@ impl Default for PluginPolicy {
     }
 }
 
-impl PluginPolicy {
-    pub(super) fn read(&mut self, node: &Node) -> Result<(), ValueError> {
-        if let Some(directory) = node.get("directory") {
-            self.directories = directories(directory)?;
-        }
-        if node.get("prerelease").is_some() {
-            self.prerelease = flag(node.get("prerelease"));
-        }
-        if let Some(slots) = node.get("shared_slots") {
-            self.shared_slots = Pattern::list(slots)?;
-        }
-        if let Some(ports) = node.get("shared_ports") {
-            let texts = ports.items().iter().filter_map(Node::text);
-            self.shared_ports = texts.filter_map(decimal).collect();
-        }
-        Ok(())
-    }
-}
+pub(super) const FIELDS: Table<PluginPolicy, ValueError> = Table(&[
+    optional("directory", TEXTS)
+        .try_set(|it, node| directories(node).map(|all| it.directories = all)),
+    optional("prerelease", Schema::Boolean).set(|it, node| it.prerelease = flag(node)),
+    optional("shared_slots", TEXTS)
+        .try_set(|it, node| Pattern::list(node).map(|all| it.shared_slots = all)),
+    optional("shared_ports", Schema::List(&Schema::Port)).set(|it, node| {
+        let texts = node.items().iter().filter_map(Node::text);
+        it.shared_ports = texts.filter_map(decimal).collect();
+    }),
+]);

@@ -1,6 +1,7 @@
 use super::pattern::Pattern;
-use super::value::{ValueError, directories, one_or_more, value_error};
+use super::value::{TEXTS, ValueError, directories, one_or_more, value_error};
 use crate::escape::quote;
+use crate::schema::{Table, optional};
 use crate::tree::below_any;
 use crate::version::ProductVersion;
 use crate::yaml::Node;
@@ -47,40 +48,30 @@ impl ProductPolicy {
     pub fn is_overlay(&self, path: &str) -> bool {
         below_any(path, &self.overlays).is_some()
     }
-
-    pub(super) fn read(&mut self, node: &Node) -> Result<(), ValueError> {
-        for (key, field) in [
-            ("directory", &mut self.directories),
-            ("addons", &mut self.addons),
-            ("overlays", &mut self.overlays),
-        ] {
-            if let Some(value) = node.get(key) {
-                *field = directories(value)?;
-            }
-        }
-        if let Some(value) = node.get("versions") {
-            self.versions = versions(value)?;
-        }
-        for (key, field) in [
-            ("image_lists", &mut self.image_lists),
-            ("addon_lists", &mut self.addon_lists),
-            ("descriptors", &mut self.descriptors),
-            ("chart_lists", &mut self.chart_lists),
-        ] {
-            if let Some(value) = node.get(key) {
-                *field = Pattern::paths(value)?;
-            }
-        }
-        Ok(())
-    }
 }
+
+pub(super) const FIELDS: Table<ProductPolicy, ValueError> = Table(&[
+    optional("directory", TEXTS)
+        .try_set(|it, node| directories(node).map(|all| it.directories = all)),
+    optional("versions", TEXTS).try_set(|it, node| versions(node).map(|all| it.versions = all)),
+    optional("addons", TEXTS).try_set(|it, node| directories(node).map(|all| it.addons = all)),
+    optional("overlays", TEXTS).try_set(|it, node| directories(node).map(|all| it.overlays = all)),
+    optional("image_lists", TEXTS)
+        .try_set(|it, node| Pattern::paths(node).map(|all| it.image_lists = all)),
+    optional("addon_lists", TEXTS)
+        .try_set(|it, node| Pattern::paths(node).map(|all| it.addon_lists = all)),
+    optional("descriptors", TEXTS)
+        .try_set(|it, node| Pattern::paths(node).map(|all| it.descriptors = all)),
+    optional("chart_lists", TEXTS)
+        .try_set(|it, node| Pattern::paths(node).map(|all| it.chart_lists = all)),
+]);
 
 fn versions(node: &Node) -> Result<Vec<ProductVersion>, ValueError> {
     let version = |node: &Node| {
         let text = node.text().unwrap_or_default();
         text.parse().map_err(|_| {
             let message = format!("{} is not a product version", quote(text));
-            value_error(node, message, "write it like `v2.7.0`")
+            value_error(node.span, message, "write it like `v2.7.0`")
         })
     };
     one_or_more(node).iter().map(version).collect()

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
-use super::value::{ValueError, flag, value_error};
+use super::value::{ValueError, flag, text, value_error};
 use crate::escape::quote;
 use crate::image::{ImageReference, is_repository};
+use crate::schema::{Schema, Table, optional, required};
 use crate::yaml::Node;
 
 /// The registries of a release.
@@ -20,7 +21,7 @@ pub struct Registries {
 }
 
 /// The names of a project in the two registries.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Project {
     /// The name in the source registry.
     pub source: String,
@@ -42,20 +43,26 @@ pub struct Host {
     pub key: Option<String>,
 }
 
+/// Names hosts of the domain `example`, which is reserved for documentation (RFC 2606).
 impl Default for Registries {
     fn default() -> Self {
+        Self::new("cargo.example/source", "harbor.example/release")
+    }
+}
+
+impl Registries {
+    /// Creates the registries `HOST/PROJECT`, with the projects `release` and `library`.
+    pub fn new(source: impl Into<String>, release: impl Into<String>) -> Self {
         let mut registries = Self {
-            source: "cargo.caicloudprivatetest.com/caicloud".to_owned(),
-            release: "harbor.caicloud.xyz/release".to_owned(),
+            source: source.into(),
+            release: release.into(),
             projects: BTreeMap::new(),
             hosts: BTreeMap::new(),
         };
         registries.projects = registries.default_projects();
         registries
     }
-}
 
-impl Registries {
     /// Returns the host of the source registry.
     pub fn source_host(&self) -> &str {
         split_host(&self.source).0
@@ -90,29 +97,6 @@ impl Registries {
         format!("{}/{project}/{name}", self.release_host())
     }
 
-    pub(super) fn read(&mut self, node: &Node) -> Result<(), ValueError> {
-        for (key, field) in [("source", &mut self.source), ("release", &mut self.release)] {
-            if let Some(value) = node.get(key) {
-                *field = host_and_project(value)?;
-            }
-        }
-        self.projects = match node.get("projects") {
-            Some(projects) => read_projects(projects)?,
-            None => self.default_projects(),
-        };
-        for entry in node.get("hosts").map(Node::entries).unwrap_or_default() {
-            let file = |key| entry.value.get(key).and_then(Node::text).map(str::to_owned);
-            let host = Host {
-                plain_http: flag(entry.value.get("plain_http")),
-                ca: file("ca"),
-                certificate: file("certificate"),
-                key: file("key"),
-            };
-            self.hosts.insert(entry.key.text().unwrap_or_default().to_owned(), host);
-        }
-        Ok(())
-    }
-
     /// Returns the built-in projects `release` and `library`.
     ///
     /// `release` stands for the projects in [`Self::source`] and [`Self::release`].
@@ -130,35 +114,62 @@ fn split_host(registry: &str) -> (&str, &str) {
     registry.split_once('/').unwrap_or((registry, ""))
 }
 
-fn read_projects(node: &Node) -> Result<BTreeMap<String, Project>, ValueError> {
-    let name = |node: Option<&Node>| -> Result<String, ValueError> {
-        let text = node.and_then(Node::text).unwrap_or_default();
-        match node {
-            Some(node) if !is_repository(text) => Err(value_error(
-                node,
-                format!("{} is not a project", quote(text)),
-                "use lower-case letters and digits, separated by `.`, `_`, `-` or `/`",
-            )),
-            _ => Ok(text.to_owned()),
+pub(super) const FIELDS: Table<Registries, ValueError> = Table(&[
+    optional("source", Schema::Text).try_set(|it, node| {
+        it.source = host_and_project(node)?;
+        it.projects = it.default_projects();
+        Ok(())
+    }),
+    optional("release", Schema::Text).try_set(|it, node| {
+        it.release = host_and_project(node)?;
+        it.projects = it.default_projects();
+        Ok(())
+    }),
+    // After the registries, because it replaces the default projects in them.
+    optional("projects", Schema::MapOf(&Schema::Fields(&PROJECT))).try_set(|it, node| {
+        let read = node.entries().iter().map(|e| Ok((text(&e.key), PROJECT.value(&e.value)?)));
+        it.projects = read.collect::<Result<_, ValueError>>()?;
+        Ok(())
+    }),
+    optional("hosts", Schema::MapOf(&Schema::Fields(&HOST))).try_set(|it, node| {
+        for entry in node.entries() {
+            it.hosts.insert(text(&entry.key), HOST.value(&entry.value)?);
         }
-    };
-    let entries = node.entries().iter().map(|entry| {
-        let project = Project {
-            source: name(entry.value.get("source"))?,
-            release: name(entry.value.get("release"))?,
-        };
-        Ok((entry.key.text().unwrap_or_default().to_owned(), project))
-    });
-    entries.collect()
+        Ok(())
+    }),
+]);
+
+const PROJECT: Table<Project, ValueError> = Table(&[
+    required("source", Schema::Text)
+        .try_set(|it, node| project_name(node).map(|name| it.source = name)),
+    required("release", Schema::Text)
+        .try_set(|it, node| project_name(node).map(|name| it.release = name)),
+]);
+
+const HOST: Table<Host, ValueError> = Table(&[
+    optional("plain_http", Schema::Boolean).set(|it, node| it.plain_http = flag(node)),
+    optional("ca", Schema::Text).set(|it, node| it.ca = Some(text(node))),
+    optional("certificate", Schema::Text).set(|it, node| it.certificate = Some(text(node))),
+    optional("key", Schema::Text).set(|it, node| it.key = Some(text(node))),
+]);
+
+fn project_name(node: &Node) -> Result<String, ValueError> {
+    let name = text(node);
+    if is_repository(&name) {
+        return Ok(name);
+    }
+    let message = format!("{} is not a project", quote(&name));
+    let help = "use lower-case letters and digits, separated by `.`, `_`, `-` or `/`";
+    Err(value_error(node.span, message, help))
 }
 
 fn host_and_project(node: &Node) -> Result<String, ValueError> {
-    let text = node.text().unwrap_or_default();
+    let text = text(node);
     match format!("{text}/x").parse::<ImageReference>() {
-        Ok(image) if image.repository() != "x" => Ok(text.to_owned()),
+        Ok(image) if image.repository() != "x" => Ok(text),
         _ => Err(value_error(
-            node,
-            format!("{} is not a registry host with a project", quote(text)),
+            node.span,
+            format!("{} is not a registry host with a project", quote(&text)),
             "write `HOST[:PORT]/PROJECT`, for example `harbor.example/release`",
         )),
     }
@@ -173,17 +184,14 @@ mod tests {
         let registries = Registries::default();
         assert_eq!(
             registries.source_repository("release/console-web"),
-            "cargo.caicloudprivatetest.com/caicloud/console-web"
+            "cargo.example/source/console-web"
         );
-        assert_eq!(
-            registries.source_repository("library/redis"),
-            "cargo.caicloudprivatetest.com/library/redis"
-        );
+        assert_eq!(registries.source_repository("library/redis"), "cargo.example/library/redis");
         assert_eq!(
             registries.source_repository("releases/x"),
-            "cargo.caicloudprivatetest.com/releases/x",
+            "cargo.example/releases/x",
             "a project matches whole path elements"
         );
-        assert_eq!(registries.release_repository("release", "x"), "harbor.caicloud.xyz/release/x");
+        assert_eq!(registries.release_repository("release", "x"), "harbor.example/release/x");
     }
 }

@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 
-use super::value::{ValueError, texts, value_error};
+use super::value::{ValueError, text, texts, value_error};
 use crate::escape::quote;
 use crate::review::{Guard, Queue, Role, Step};
+use crate::schema::{Schema, Table, optional, required};
+use crate::source::Span;
 use crate::yaml::Node;
 
 /// The settings for the review of releases.
@@ -21,58 +23,67 @@ pub struct ReviewPolicy {
 
 impl Default for ReviewPolicy {
     fn default() -> Self {
-        let (release, infra) = ("@supereagle".to_owned(), "@pendoragon".to_owned());
         let queue = Queue::default();
-        let role = |name: &str, account: &String| (name.to_owned(), vec![account.clone()]);
-        Self {
-            roles: [role("platform-release", &release), role("infra", &infra)].into(),
-            cc: vec![release, infra],
-            kinds: queue.kinds().to_vec(),
-            queue,
-        }
+        Self { cc: Vec::new(), kinds: queue.kinds().to_vec(), roles: BTreeMap::new(), queue }
     }
 }
 
 impl ReviewPolicy {
     pub(super) fn read(&mut self, node: &Node) -> Result<(), ValueError> {
-        if let Some(cc) = node.get("cc") {
-            self.cc = accounts(cc)?;
-        }
-        if let Some(kinds) = node.get("kinds") {
-            self.kinds = texts(kinds);
-        }
-        if let Some(roles) = node.get("roles") {
-            let read = roles.entries().iter().map(|entry| {
-                Ok((entry.key.text().unwrap_or_default().to_owned(), accounts(&entry.value)?))
-            });
-            self.roles = read.collect::<Result<_, ValueError>>()?;
-        }
-        let steps = match node.get("queue") {
-            Some(queue) => queue.items().iter().map(step).collect::<Result<_, _>>()?,
-            None => self.queue.steps().to_vec(),
-        };
-        self.queue = Queue::new(steps, self.kinds.clone(), self.cc.clone()).map_err(|error| {
-            let at = node.get("queue").or_else(|| node.get("kinds")).unwrap_or(node);
-            value_error(at, error.to_string(), error.hint())
-        })?;
+        let steps = self.queue.steps().to_vec();
+        let mut fields = ReviewFields { policy: self.clone(), steps, queue: node.span };
+        FIELDS.read(node, &mut fields)?;
+        let ReviewFields { policy, steps, queue } = fields;
+        *self = policy;
+        self.queue = Queue::new(steps, self.kinds.clone(), self.cc.clone())
+            .map_err(|error| value_error(queue, error.to_string(), error.hint()))?;
         Ok(())
     }
 }
 
-fn step(node: &Node) -> Result<Step, ValueError> {
-    let text = |key| node.get(key).and_then(Node::text).map(str::to_owned);
-    let list = |key| node.get(key).map(Node::items).unwrap_or_default();
-    let guards = list("guards").iter().map(|guard| {
-        guard.text().unwrap_or_default().parse::<Guard>().map_err(|error| {
-            let known: Vec<_> = Guard::ALL.iter().map(|guard| guard.name()).collect();
-            value_error(guard, error.to_string(), format!("write one of {}", known.join(", ")))
-        })
-    });
-    Ok(Step {
-        from: text("from"),
-        to: text("to").unwrap_or_default(),
-        who: list("who").iter().filter_map(Node::text).map(Role::new).collect(),
-        guards: guards.collect::<Result<_, _>>()?,
+/// The fields of a [`ReviewPolicy`], before its queue is validated.
+pub(super) struct ReviewFields {
+    policy: ReviewPolicy,
+    steps: Vec<Step>,
+    /// The most precise span for an error in the queue.
+    queue: Span,
+}
+
+pub(super) const FIELDS: Table<ReviewFields, ValueError> = Table(&[
+    optional("cc", Schema::List(&Schema::Text))
+        .try_set(|it, node| accounts(node).map(|cc| it.policy.cc = cc)),
+    optional("kinds", Schema::List(&Schema::Text)).set(|it, node| {
+        it.policy.kinds = texts(node);
+        it.queue = node.span;
+    }),
+    optional("roles", Schema::MapOf(&Schema::List(&Schema::Text))).try_set(|it, node| {
+        let read = node.entries().iter().map(|e| Ok((text(&e.key), accounts(&e.value)?)));
+        it.policy.roles = read.collect::<Result<_, ValueError>>()?;
+        Ok(())
+    }),
+    optional("queue", Schema::List(&Schema::Fields(&STEP))).try_set(|it, node| {
+        it.steps = STEP.items(node)?;
+        it.queue = node.span;
+        Ok(())
+    }),
+]);
+
+const STEP: Table<Step, ValueError> = Table(&[
+    optional("from", Schema::Text).set(|it, node| it.from = Some(text(node))),
+    required("to", Schema::Text).set(|it, node| it.to = text(node)),
+    required("who", Schema::List(&Schema::Text)).set(|it, node| {
+        it.who = node.items().iter().filter_map(Node::text).map(Role::new).collect()
+    }),
+    optional("guards", Schema::List(&Schema::Text)).try_set(|it, node| {
+        it.guards = node.items().iter().map(guard).collect::<Result<_, _>>()?;
+        Ok(())
+    }),
+]);
+
+fn guard(node: &Node) -> Result<Guard, ValueError> {
+    text(node).parse::<Guard>().map_err(|error| {
+        let known: Vec<_> = Guard::ALL.iter().map(|guard| guard.name()).collect();
+        value_error(node.span, error.to_string(), format!("write one of {}", known.join(", ")))
     })
 }
 
@@ -81,7 +92,7 @@ fn accounts(node: &Node) -> Result<Vec<String>, ValueError> {
         let text = account.text().unwrap_or_default();
         if !text.starts_with('@') || text.len() == 1 {
             return Err(value_error(
-                account,
+                account.span,
                 format!("{} is not an account", quote(text)),
                 "write it with `@`, in quotes: \"@name\"",
             ));

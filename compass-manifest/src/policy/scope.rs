@@ -1,5 +1,5 @@
-use super::value::flag;
-use crate::yaml::Node;
+use super::value::{ValueError, flag};
+use crate::schema::{Schema, Table, optional};
 
 /// The files that a pull request may change together with a plugin or hotfix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,9 +11,8 @@ pub struct ScopePolicy {
     pub hotfixes_together: bool,
 }
 
-impl ScopePolicy {
-    pub(super) fn read(&mut self, node: &Node) {
-        self.image_lists = flag(node.get("image_lists"));
-        self.hotfixes_together = flag(node.get("hotfixes_together"));
-    }
-}
+pub(super) const FIELDS: Table<ScopePolicy, ValueError> = Table(&[
+    optional("image_lists", Schema::Boolean).set(|it, node| it.image_lists = flag(node)),
+    optional("hotfixes_together", Schema::Boolean)
+        .set(|it, node| it.hotfixes_together = flag(node)),
+]);

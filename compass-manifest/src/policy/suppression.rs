@@ -1,11 +1,12 @@
 use super::pattern::Pattern;
-use super::value::{ValueError, value_error};
+use super::value::{ValueError, text, value_error};
 use crate::finding::{Finding, Subject};
+use crate::schema::{Schema, Table, optional, required};
 use crate::source::Span;
-use crate::yaml::{Node, decimal};
+use crate::yaml::decimal;
 
 /// An entry of the policy's `allow` list, which suppresses the matching findings.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Suppression {
     /// The rule's code.
@@ -26,24 +27,25 @@ impl Suppression {
             && self.file.as_ref().is_none_or(|file| file.matches(&finding.location.file))
             && self.subjects.iter().all(|subject| finding.subjects.contains(subject))
     }
-
-    pub(super) fn read(node: &Node) -> Result<Self, ValueError> {
-        let text = |key| node.get(key).and_then(Node::text);
-        let reason = text("reason").unwrap_or_default().trim();
-        if reason.is_empty() {
-            let at = node.get("reason").unwrap_or(node);
-            let message = "the suppression gives no reason";
-            return Err(value_error(at, message, "write why the findings are accepted"));
-        }
-        let plugin = text("plugin").map(|name| Subject::Plugin(name.to_owned()));
-        let slot = text("slot").map(|name| Subject::Slot(name.to_owned()));
-        let port = text("port").and_then(decimal).map(Subject::Port);
-        Ok(Self {
-            code: text("code").unwrap_or_default().to_owned(),
-            file: node.get("file").map(Pattern::read).transpose()?,
-            subjects: [plugin, slot, port].into_iter().flatten().collect(),
-            reason: reason.to_owned(),
-            span: node.get("code").map_or(node.span, |code| code.span),
-        })
-    }
 }
+
+pub(super) const FIELDS: Table<Suppression, ValueError> = Table(&[
+    required("code", Schema::Text).set(|it, node| {
+        it.code = text(node);
+        it.span = node.span;
+    }),
+    optional("file", Schema::Text)
+        .try_set(|it, node| Pattern::read(node).map(|file| it.file = Some(file))),
+    optional("plugin", Schema::Text).set(|it, node| it.subjects.push(Subject::Plugin(text(node)))),
+    optional("slot", Schema::Text).set(|it, node| it.subjects.push(Subject::Slot(text(node)))),
+    optional("port", Schema::Port)
+        .set(|it, node| it.subjects.extend(node.text().and_then(decimal).map(Subject::Port))),
+    required("reason", Schema::Text).try_set(|it, node| {
+        text(node).trim().clone_into(&mut it.reason);
+        if it.reason.is_empty() {
+            let message = "the suppression gives no reason";
+            return Err(value_error(node.span, message, "write why the findings are accepted"));
+        }
+        Ok(())
+    }),
+]);

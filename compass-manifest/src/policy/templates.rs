@@ -120,7 +120,7 @@ fn read_value(node: &Node, registries: &Registries) -> Result<TemplateValue, Val
         Some(project) => {
             let known: Vec<_> = registries.projects.keys().map(String::as_str).collect();
             Err(value_error(
-                node,
+                node.span,
                 format!("{} is not a project", quote(project)),
                 format!("write one of {}", known.join(", ")),
             ))

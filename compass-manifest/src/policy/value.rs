@@ -1,8 +1,12 @@
 //! Reads and validates the values of a policy.
 
 use crate::escape::quote;
+use crate::schema::Schema;
 use crate::source::Span;
 use crate::yaml::Node;
+
+/// A text, or a list of texts.
+pub(super) const TEXTS: Schema = Schema::OneOrMore(&Schema::Text);
 
 /// An invalid value: its span, the problem, and how to fix it.
 pub(super) struct ValueError {
@@ -12,15 +16,19 @@ pub(super) struct ValueError {
 }
 
 pub(super) fn value_error(
-    node: &Node,
+    span: Span,
     message: impl Into<String>,
     help: impl Into<String>,
 ) -> ValueError {
-    ValueError { span: node.span, message: message.into(), help: help.into() }
+    ValueError { span, message: message.into(), help: help.into() }
 }
 
-pub(super) fn flag(node: Option<&Node>) -> bool {
-    node.and_then(Node::text).is_some_and(|text| text.eq_ignore_ascii_case("true"))
+pub(super) fn flag(node: &Node) -> bool {
+    node.text().is_some_and(|text| text.eq_ignore_ascii_case("true"))
+}
+
+pub(super) fn text(node: &Node) -> String {
+    node.text().unwrap_or_default().to_owned()
 }
 
 pub(super) fn texts(node: &Node) -> Vec<String> {
@@ -37,7 +45,7 @@ pub(super) fn directories(node: &Node) -> Result<Vec<String>, ValueError> {
 }
 
 pub(super) fn store_url(node: &Node) -> Result<String, ValueError> {
-    let text = node.text().unwrap_or_default();
+    let text = text(node);
     let known = ["file://", "oss://", "s3://"]
         .iter()
         .any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
@@ -45,8 +53,8 @@ pub(super) fn store_url(node: &Node) -> Result<String, ValueError> {
         Ok(text.trim_end_matches('/').to_owned())
     } else {
         Err(value_error(
-            node,
-            format!("{} is not the URL of a store", quote(text)),
+            node.span,
+            format!("{} is not the URL of a store", quote(&text)),
             "write `oss://BUCKET`, `s3://BUCKET` or `file:///DIRECTORY`",
         ))
     }
@@ -55,7 +63,7 @@ pub(super) fn store_url(node: &Node) -> Result<String, ValueError> {
 /// Reads a list of platforms, which must not be empty.
 pub(super) fn platforms(node: &Node) -> Result<Vec<String>, ValueError> {
     if node.items().is_empty() {
-        return Err(value_error(node, "no platform is listed", "write `[linux/amd64]`"));
+        return Err(value_error(node.span, "no platform is listed", "write `[linux/amd64]`"));
     }
     node.items().iter().map(platform).collect()
 }
@@ -67,7 +75,7 @@ fn platform(node: &Node) -> Result<String, ValueError> {
         Ok(text.to_owned())
     } else {
         Err(value_error(
-            node,
+            node.span,
             format!("{} is not a platform", quote(text)),
             "write `OS/ARCH`, for example `linux/amd64`",
         ))
@@ -81,7 +89,7 @@ fn relative_directory(node: &Node) -> Result<String, ValueError> {
         Ok(text.to_owned())
     } else {
         Err(value_error(
-            node,
+            node.span,
             format!("{} is not a directory inside the release repository", quote(text)),
             "write a relative path without `.` and `..`",
         ))

@@ -2,7 +2,6 @@ use serde_json::{Map, Value, json};
 
 use crate::finding::{Finding, Location, Report};
 use crate::rule::Rule;
-use crate::rules;
 
 /// Renders a report as a SARIF 2.1.0 log (OASIS), for code scanning.
 ///
@@ -28,7 +27,7 @@ pub fn sarif(report: &Report, version: &str) -> Value {
             "tool": {"driver": {
                 "name": "compass",
                 "version": version,
-                "rules": rules::ALL.iter().map(|rule| descriptor(rule)).collect::<Vec<_>>(),
+                "rules": report.rules.iter().map(|rule| descriptor(rule)).collect::<Vec<_>>(),
             }},
             "columnKind": "unicodeCodePoints",
             "originalUriBaseIds": {
@@ -52,7 +51,7 @@ fn result(report: &Report, finding: &Finding) -> Value {
     let mut result = Map::new();
     let mut set = |key: &str, value| drop(result.insert(key.to_owned(), value));
     set("ruleId", json!(finding.code));
-    if let Some(index) = rules::ALL.iter().position(|rule| rule.code == finding.code) {
+    if let Some(index) = report.rules.iter().position(|rule| **rule == *finding.rule) {
         set("ruleIndex", json!(index));
     }
     set("level", json!(finding.severity.as_str()));

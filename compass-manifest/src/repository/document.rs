@@ -2,28 +2,40 @@ use std::sync::OnceLock;
 
 use crate::image_refs::{ImageUse, image_uses};
 use crate::policy::Policy;
-use crate::schema::{Schema, Violation, validate};
+use crate::schema::{Schema, Table, Violation, infallible, validate};
 use crate::source::{SourceFile, Span};
 use crate::yaml::{self, Node, SyntaxError};
 
 /// A text file of the release repository, parsed as YAML if its kind is YAML.
 #[derive(Debug)]
-pub(crate) struct Document {
-    pub(crate) source: SourceFile,
-    pub(crate) root: Result<Node, SyntaxError>,
+#[non_exhaustive]
+pub struct Document {
+    /// The path and the text.
+    pub source: SourceFile,
+    /// The root of the YAML document; an error for a file of another kind.
+    pub root: Result<Node, SyntaxError>,
     pub(crate) violations: Vec<Violation>,
     images: OnceLock<Vec<ImageUse>>,
 }
 
 impl Document {
-    /// Parses YAML, and validates it with a schema if there is one.
-    pub(crate) fn read(path: &str, bytes: &[u8], schema: Option<Schema>) -> Self {
+    /// Parses YAML without a schema.
+    pub(crate) fn read(path: &str, bytes: &[u8]) -> Self {
         let (source, root) = yaml::read(path, bytes);
-        let violations = match (&root, schema) {
-            (Ok(root), Some(schema)) => validate(root, schema),
-            _ => Vec::new(),
-        };
-        Self { source, root, violations, images: OnceLock::new() }
+        Self { source, root, violations: Vec::new(), images: OnceLock::new() }
+    }
+
+    /// Parses YAML, validates it with a table of fields, and reads the fields.
+    pub(crate) fn read_fields<T: Default>(
+        path: &str,
+        bytes: &[u8],
+        fields: &'static Table<T>,
+    ) -> (Self, T) {
+        let mut document = Self::read(path, bytes);
+        let Ok(root) = &document.root else { return (document, T::default()) };
+        document.violations = validate(root, Schema::Fields(fields));
+        let value = infallible(fields.value(root));
+        (document, value)
     }
 
     /// Decodes a text file that is not YAML, with U+FFFD for invalid bytes.
@@ -50,7 +62,8 @@ impl Document {
         })
     }
 
-    pub(crate) fn path(&self) -> &str {
+    /// Returns the path in the repository.
+    pub fn path(&self) -> &str {
         self.source.path()
     }
 

@@ -14,54 +14,68 @@ use crate::yaml::SyntaxError;
 
 /// The file of a plugin manifest.
 #[derive(Debug)]
-pub(crate) struct PluginFile {
+#[non_exhaustive]
+pub struct PluginFile {
     /// The file name without its extension, which is the plugin's name.
-    pub(crate) stem: String,
-    pub(crate) document: Document,
-    pub(crate) manifest: PluginManifest,
+    pub stem: String,
+    /// The file.
+    pub document: Document,
+    /// The fields of the manifest.
+    pub manifest: PluginManifest,
 }
 
 /// The values file of a hotfix.
 #[derive(Debug)]
-pub(crate) struct HotfixFile {
+#[non_exhaustive]
+pub struct HotfixFile {
     pub(crate) path: HotfixPath,
-    pub(crate) document: Document,
-    pub(crate) values: AddonValues,
+    /// The file.
+    pub document: Document,
+    /// The fields of the values.
+    pub values: AddonValues,
 }
 
 /// The values file of an addon.
 #[derive(Debug)]
-pub(crate) struct AddonFile {
+#[non_exhaustive]
+pub struct AddonFile {
     /// Whether the file is in an overlay directory, so that it replaces the addon of the same name.
-    pub(crate) overlay: bool,
-    pub(crate) document: Document,
-    pub(crate) values: AddonValues,
+    pub overlay: bool,
+    /// The file.
+    pub document: Document,
+    /// The fields of the values.
+    pub values: AddonValues,
 }
 
 /// The file of a product manifest.
 #[derive(Debug)]
-pub(crate) struct ProductFile {
+#[non_exhaustive]
+pub struct ProductFile {
     /// The file name without its extension, which is the product's version.
-    pub(crate) stem: String,
-    pub(crate) document: Document,
-    pub(crate) manifest: ProductManifest,
+    pub stem: String,
+    /// The file.
+    pub document: Document,
+    /// The fields of the manifest.
+    pub manifest: ProductManifest,
     /// The patterns of the product's image lists.
     pub(crate) lists: Vec<Pattern>,
 }
 
 /// An image list.
 #[derive(Debug)]
-pub(crate) struct ListFile {
-    pub(crate) document: Document,
-    pub(crate) images: Vec<ImageListEntry>,
+#[non_exhaustive]
+pub struct ListFile {
+    /// The file.
+    pub document: Document,
+    /// The images, without empty lines and comments.
+    pub images: Vec<ImageListEntry>,
     /// The error, if the file is not UTF-8 text.
-    pub(crate) unreadable: Option<SyntaxError>,
+    pub unreadable: Option<SyntaxError>,
 }
 
 impl PluginFile {
     pub(super) fn read(path: &str, bytes: &[u8]) -> Self {
-        let document = Document::read(path, bytes, Some(plugin::SCHEMA));
-        let manifest = document.root.as_ref().map(PluginManifest::read).unwrap_or_default();
+        let (document, manifest) = Document::read_fields(path, bytes, &plugin::FIELDS);
         Self { stem: stem(path), document, manifest }
     }
 
@@ -78,25 +92,24 @@ impl PluginFile {
 
 impl HotfixFile {
     pub(super) fn read(path: &str, bytes: &[u8], policy: &Policy) -> Self {
-        let document = Document::read(path, bytes, Some(addon::SCHEMA));
-        let values = document.root.as_ref().map(AddonValues::read).unwrap_or_default();
+        let (document, values) = Document::read_fields(path, bytes, &addon::FIELDS);
         Self { path: HotfixPath::of(path, policy), document, values }
     }
 
     /// Returns the addon's name: from the path, otherwise from the values.
-    pub(crate) fn addon(&self) -> Option<&str> {
+    pub fn addon(&self) -> Option<&str> {
         let own = self.values.name.as_ref().map(|name| name.value.as_str());
         self.path.addon.as_deref().or(own)
     }
 
     /// Returns the HOTFIXVERSION in the path, if the pattern of the policy has one.
-    pub(crate) fn hotfix_version(&self) -> Option<HotfixVersion> {
+    pub fn hotfix_version(&self) -> Option<HotfixVersion> {
         let version = self.path.version.as_ref()?;
         (self.path.format == Some(VersionFormat::Hotfix)).then(|| version.parse().ok())?
     }
 
     /// Returns the package's version: from the path, otherwise from the values.
-    pub(crate) fn version(&self) -> Option<&str> {
+    pub fn version(&self) -> Option<&str> {
         let own = self.values.version.as_ref().map(|version| version.value.as_str());
         self.path.version.as_deref().or(own)
     }
@@ -104,13 +117,12 @@ impl HotfixFile {
 
 impl AddonFile {
     pub(super) fn read(path: &str, bytes: &[u8], overlay: bool) -> Self {
-        let document = Document::read(path, bytes, Some(addon::SCHEMA));
-        let values = document.root.as_ref().map(AddonValues::read).unwrap_or_default();
+        let (document, values) = Document::read_fields(path, bytes, &addon::FIELDS);
         Self { overlay, document, values }
     }
 
     /// Returns the addon's name, or its path if it has none.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.values.name.as_ref().map_or(self.document.path(), |name| &name.value)
     }
 
@@ -136,15 +148,14 @@ impl AddonFile {
 
 impl ProductFile {
     pub(super) fn read(path: &str, bytes: &[u8]) -> Self {
-        let mut document = Document::read(path, bytes, Some(product::SCHEMA));
-        let manifest = document.root.as_ref().map(ProductManifest::read).unwrap_or_default();
+        let (mut document, manifest) = Document::read_fields(path, bytes, &product::FIELDS);
         document.violations.extend(manifest.limit_violations());
         let lists = manifest.list_patterns().filter_map(|(_, pattern)| pattern.ok()).collect();
         Self { stem: stem(path), document, manifest, lists }
     }
 
     /// Returns the product version in the file name.
-    pub(crate) fn version(&self) -> Option<ProductVersion> {
+    pub fn version(&self) -> Option<ProductVersion> {
         self.stem.parse().ok()
     }
 

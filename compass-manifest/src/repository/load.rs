@@ -45,8 +45,8 @@ fn load_file(path: &str, kind: FileKind, tree: &Tree, policy: &Policy) -> Option
         FileKind::Hotfix => LoadedFile::Hotfix(HotfixFile::read(path, bytes, policy)),
         FileKind::Addon { overlay } => LoadedFile::Addon(AddonFile::read(path, bytes, overlay)),
         FileKind::ImageList => LoadedFile::List(ListFile::read(path, bytes)),
-        FileKind::Descriptor => LoadedFile::Descriptor(Document::read(path, bytes, None)),
-        FileKind::ChartList => LoadedFile::Charts(Document::read(path, bytes, None)),
+        FileKind::Descriptor => LoadedFile::Descriptor(Document::read(path, bytes)),
+        FileKind::ChartList => LoadedFile::Charts(Document::read(path, bytes)),
         FileKind::Readme => LoadedFile::Readme(Document::read_text(path, bytes)),
         FileKind::Product | FileKind::Unexpected | FileKind::Other => return None,
     })

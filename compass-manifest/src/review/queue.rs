@@ -16,7 +16,7 @@ use crate::escape::quote;
 pub struct Role(String);
 
 /// A step of a queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Step {
     /// The label before the step, without `queue/`; `None` for the first step.
     pub from: Option<String>,
@@ -30,7 +30,7 @@ pub struct Step {
 
 /// A queue of pull requests: steps, kinds of pull requests, and accounts to mention.
 ///
-/// [`Queue::default`] is the built-in queue.
+/// [`Queue::default`] is the queue of the release process, without accounts to mention.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
     steps: Vec<Step>,
@@ -143,7 +143,7 @@ impl Default for Queue {
                 ),
             ],
             kinds: vec!["release".to_owned()],
-            cc: vec!["supereagle".to_owned(), "pendoragon".to_owned()],
+            cc: Vec::new(),
         }
     }
 }

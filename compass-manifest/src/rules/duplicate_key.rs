@@ -19,7 +19,7 @@ Most YAML parsers silently use the last value, and drop the settings under the f
 ```yaml
 service:
   port: 8080
-  image: harbor.caicloud.xyz/release/compass-plugins-x:v0.1.0
+  image: harbor.example/release/compass-plugins-x:v0.1.0
   port: 9090
 ```
 

@@ -120,7 +120,7 @@ mod tests {
         for (line, says) in [
             ("docker.io/library/php:7", "`docker.io` is a registry host"),
             ("localhost:5000/library/php:7", "`localhost:5000` is a registry"),
-            ("harbor.caicloud.xyz/release/web:v1", "is a registry"),
+            ("harbor.example/release/web:v1", "is a registry"),
             ("library/php:7\u{a0}", r"`library/php:7\u{a0}` is not a valid line"),
             ("\u{a0}library/php:7", "is not a valid line"),
             ("library/php:7 # note", "is not a valid line"),

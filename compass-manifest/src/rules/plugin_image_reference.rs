@@ -23,7 +23,7 @@ contains another version than its name says.
 spec:
   version: v0.1.4
   service:
-    image: harbor.caicloud.xyz/release/compass-plugins-gpu-manager:v0.1.3
+    image: harbor.example/release/compass-plugins-gpu-manager:v0.1.3
 ```
 
 ### What to do

@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn plugin_image_of_other_plugin_fails() {
-        let image = |name: &str| format!("harbor.caicloud.xyz/release/{name}:v0.1.0");
+        let image = |name: &str| format!("harbor.example/release/{name}:v0.1.0");
         assert_eq!(found(&image("compass-plugins-gpu")), Vec::<String>::new());
         assert_eq!(
             found(&image("compass-plugins-cpu")),

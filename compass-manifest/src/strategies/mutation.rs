@@ -186,7 +186,7 @@ impl Mutation {
                 (hotfix.path(), hotfix.text().replacen(&tag, &format!("{own}v1.0.0-x'"), 1))
             }
             _ => {
-                let host = format!("'harbor.caicloud.xyz/release/{}:", hotfix.addon.name);
+                let host = format!("'harbor.example/release/{}:", hotfix.addon.name);
                 (hotfix.path(), hotfix.text().replacen(&own, &host, 1))
             }
         };

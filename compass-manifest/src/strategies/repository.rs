@@ -93,7 +93,7 @@ impl Plugin {
         format!(
             "# 插件 {name}\nmetadata:\n  name: {name}\n  alias: 插件\nspec:\n  version: {version} # \
              released\n  service:\n    port: {port}\n    image: \
-             \"harbor.caicloud.xyz/release/compass-plugins-{name}:{version}\"\n  modules:\n  - \
+             \"harbor.example/release/compass-plugins-{name}:{version}\"\n  modules:\n  - \
              name: {name}\n    slots: [system.{name}]\n"
         )
     }

@@ -65,27 +65,23 @@ fn check_clean_requires_run_without_errors() {
 fn images_listed_requires_exact_list() {
     let list =
         |images: &str| format!("image(s) pushed to\n{images}\n/queue patches-need-sync-image");
-    let host = "cargo.caicloudprivatetest.com/caicloud";
+    let host = "cargo.example/source";
     for (images, verdict, expected) in [
         (
             format!("{host}/web:v1\n{host}/gpu:v1\n{host}/gpu:v1"),
             Verdict::Holds,
             "those of the release manifests: 2",
         ),
-        (
-            format!("{host}/gpu:v1"),
-            Verdict::Fails,
-            "not listed: cargo.caicloudprivatetest.com/caicloud/web:v1",
-        ),
+        (format!("{host}/gpu:v1"), Verdict::Fails, "not listed: cargo.example/source/web:v1"),
         (
             format!("{host}/gpu:v1\n{host}/web:v2"),
             Verdict::Fails,
-            "not needed: cargo.caicloudprivatetest.com/caicloud/web:v2",
+            "not needed: cargo.example/source/web:v2",
         ),
         (format!("{host}/gpu:v1\n{host}/web"), Verdict::Fails, "web (without a tag)"),
         (format!("{host}/gpu:v1\n{host}/Web:v1"), Verdict::Fails, "line 3 of the list is invalid"),
         (
-            "harbor.caicloud.xyz/release/gpu:v1\nharbor.caicloud.xyz/release/web:v1".to_owned(),
+            "harbor.example/release/gpu:v1\nharbor.example/release/web:v1".to_owned(),
             Verdict::Fails,
             "not needed: harbor",
         ),
@@ -109,11 +105,8 @@ fn images_listed_uses_latest_valid_list() {
     facts.add_comment("alice", PUSHED.replace("gpu:v1", "gpu:v0"));
     assert_eq!(state(&facts), "need-queue");
     facts.add_comment("mallory", PUSHED.replace("gpu:v1", "gpu:v6"));
-    facts.add_comment("olga", "images pushed to:\n- cargo.caicloudprivatetest.com/caicloud/gpu:v1");
-    facts.add_comment(
-        "alice",
-        "image(s) pushed to\ncargo.caicloudprivatetest.com/caicloud/gpu:<VERSION>",
-    );
+    facts.add_comment("olga", "images pushed to:\n- cargo.example/source/gpu:v1");
+    facts.add_comment("alice", "image(s) pushed to\ncargo.example/source/gpu:<VERSION>");
     assert_eq!(state(&facts), "patches-need-sync-image");
 }
 
@@ -121,7 +114,7 @@ fn images_listed_uses_latest_valid_list() {
 fn images_listed_joins_lists_of_comment() {
     let mut facts = facts();
     facts.images = Some(vec![image("gpu:v1"), image("web:v1")]);
-    let web = "image(s) pushed to\ncargo.caicloudprivatetest.com/caicloud/web:v1\n";
+    let web = "image(s) pushed to\ncargo.example/source/web:v1\n";
     facts.add_comment("alice", format!("{web}{PUSHED}"));
     assert_eq!(state(&facts), "patches-need-sync-image");
 }
@@ -157,7 +150,7 @@ fn images_in_source_requires_all() {
         let status = evaluate(&facts);
         assert_eq!(status.transitions[1].outcome == Outcome::Open, outcome_is_open);
         let report = guard(&status, Guard::ImagesInSource);
-        assert!(report.explanation.contains("caicloud/gpu:v1: the "), "{}", report.explanation);
+        assert!(report.explanation.contains("source/gpu:v1: the "), "{}", report.explanation);
     }
 }
 
@@ -168,7 +161,7 @@ fn images_in_release_requires_same_digest() {
     let status = evaluate(&facts);
     assert_eq!(status.state.as_deref(), Some("patches-need-sync-image"));
     let report = guard(&status, Guard::ImagesInRelease);
-    assert!(report.explanation.contains("harbor.caicloud.xyz/release/gpu:v1: it has another"));
+    assert!(report.explanation.contains("harbor.example/release/gpu:v1: it has another"));
     assert!(report.help.contains("compass sync"));
     // The refusal is of the next command, which requests a step that is not possible yet.
     assert!(refusal(&status).0.contains("cannot be skipped"));

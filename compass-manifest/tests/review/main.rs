@@ -11,12 +11,13 @@ use compass_manifest::review::{
 use proptest::prelude::*;
 
 const BODY: &str = "**Release note**:\nFair scheduling.\n\n/kind release\n/queue need-queue\n/cc @supereagle @pendoragon\n";
-const PUSHED: &str = "image(s) pushed to\ncargo.caicloudprivatetest.com/caicloud/gpu:v1\n/queue patches-need-sync-image";
+const PUSHED: &str =
+    "image(s) pushed to\ncargo.example/source/gpu:v1\n/queue patches-need-sync-image";
 
 fn image(name: &str) -> ReleaseImage {
     ReleaseImage {
-        source: format!("cargo.caicloudprivatetest.com/caicloud/{name}").parse().unwrap(),
-        release: format!("harbor.caicloud.xyz/release/{name}").parse().unwrap(),
+        source: format!("cargo.example/source/{name}").parse().unwrap(),
+        release: format!("harbor.example/release/{name}").parse().unwrap(),
         in_source: Evidence::Yes,
         in_release: Evidence::Yes,
     }
@@ -42,8 +43,15 @@ fn whole_road() -> Facts {
     facts
 }
 
+/// Returns the default queue with two accounts to mention.
+fn queue() -> Queue {
+    let queue = Queue::default();
+    let cc = ["supereagle".to_owned(), "pendoragon".to_owned()];
+    Queue::new(queue.steps().to_vec(), queue.kinds().to_vec(), cc).unwrap()
+}
+
 fn evaluate(facts: &Facts) -> Status {
-    Queue::default().evaluate(facts)
+    queue().evaluate(facts)
 }
 
 fn state(facts: &Facts) -> String {
@@ -104,7 +112,7 @@ proptest! {
         // Applying the label changes is idempotent.
         facts.labels.retain(|label| !status.remove_labels.contains(label));
         facts.labels.extend(status.add_labels.clone());
-        let again = Queue::default().evaluate(&facts);
+        let again = queue().evaluate(&facts);
         prop_assert_eq!(&again.state, &status.state);
         prop_assert!(again.add_labels.is_empty() && again.remove_labels.is_empty());
     }

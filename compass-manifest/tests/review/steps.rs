@@ -129,11 +129,11 @@ is at queue/need-queue
   /queue patches-need-sync-image by @alice (comment 1, line 1): refused
     fails: images-listed (no account with a role of the step listed images)
       help: comment `image(s) pushed to` with these lines below it:
-        cargo.caicloudprivatetest.com/caicloud/gpu:v1
+        cargo.example/source/gpu:v1
 next: /queue patches-need-sync-image by author or owner (@alice, @olga)
     fails: images-listed (no account with a role of the step listed images)
       help: comment `image(s) pushed to` with these lines below it:
-        cargo.caicloudprivatetest.com/caicloud/gpu:v1
+        cargo.example/source/gpu:v1
     holds: images-in-source (every image is in the source registry: 1)
 label to add: kind/release
 label to add: queue/need-queue
