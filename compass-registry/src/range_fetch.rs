@@ -1,8 +1,8 @@
 //! Options for reading a blob in several ranges at once, and a meter that decides whether that
 //! helps.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,8 +18,10 @@ pub struct RangeOptions {
     range_len: u64,
     sequential_bps: u64,
     connections: Arc<Semaphore>,
+    max_connections: u64,
     /// Bytes that all connections together have received.
     received: Arc<AtomicU64>,
+    link: Arc<Mutex<Link>>,
     buffers: BufferPool,
 }
 
@@ -47,6 +49,43 @@ pub struct ThroughputMeter {
     throughput: Option<Throughput>,
 }
 
+/// The properties of the connections to a source.
+#[derive(Debug, Clone, Copy, Default)]
+struct Link {
+    /// The shortest time from a request to its first bytes. It includes one round trip.
+    latency: Option<Duration>,
+    /// The throughput of one slow connection, in bytes per second.
+    throughput: u64,
+}
+
+/// The duration of the transfer of a range, in round trips. A connection is idle for one round trip
+/// between two ranges.
+const ROUND_TRIPS: u32 = 4;
+
+/// The maximum length of a range in bytes. A process that is killed fetches the unfinished ranges
+/// again.
+const MAX_RANGE_LEN: u64 = 32 << 20;
+
+impl Link {
+    /// Returns the length in bytes of a range whose transfer takes [`ROUND_TRIPS`]; 0 if the link
+    /// is not known.
+    fn range_len(self) -> u64 {
+        let time = self.latency.unwrap_or_default() * ROUND_TRIPS;
+        let bytes = u128::from(self.throughput) * time.as_micros() / 1_000_000;
+        u64::try_from(bytes).unwrap_or(MAX_RANGE_LEN).min(MAX_RANGE_LEN)
+    }
+
+    fn observe_latency(&mut self, latency: Duration) {
+        self.latency = Some(self.latency.map_or(latency, |known| known.min(latency)));
+    }
+
+    fn observe_throughput(&mut self, bytes: u64, waited: Duration) {
+        let micros = waited.as_micros().max(1);
+        let sample = u128::from(bytes) * 1_000_000 / micros;
+        self.throughput = u64::try_from(sample).unwrap_or(u64::MAX);
+    }
+}
+
 /// The length in bytes of a range that is requested over one fast connection.
 const SEQUENTIAL_WINDOW: u64 = 64 << 20;
 
@@ -55,12 +94,21 @@ const SEQUENTIAL_WINDOW: u64 = 64 << 20;
 const MIN_SAMPLE: Duration = Duration::from_millis(25);
 
 impl ThroughputMeter {
-    /// Returns the number of bytes to request next. This is one range, unless the connection is
-    /// known to saturate the link.
+    /// Returns the number of bytes to request next if other ranges are buffered in memory. This is
+    /// one range, unless the connection is known to saturate the link.
     pub fn next_range_len(&self, options: &RangeOptions) -> u64 {
         match self.throughput {
             Some(Throughput::SaturatesLink) => SEQUENTIAL_WINDOW,
             _ => options.range_len(),
+        }
+    }
+
+    /// Returns the number of bytes to request next if no range is buffered, as
+    /// [`RangeOptions::unbuffered_range_len`] does.
+    pub fn next_unbuffered_range_len(&self, options: &RangeOptions, remaining: u64) -> u64 {
+        match self.throughput {
+            Some(Throughput::SaturatesLink) => SEQUENTIAL_WINDOW,
+            _ => options.unbuffered_range_len(remaining),
         }
     }
 
@@ -80,6 +128,7 @@ impl ThroughputMeter {
         let (since, before) = *self.last_sample.get_or_insert_with(|| (Instant::now(), received));
         if !self.first_chunk_received {
             self.first_chunk_received = true;
+            options.link().observe_latency(waited);
             return self.throughput;
         }
         self.bytes += bytes;
@@ -88,6 +137,7 @@ impl ThroughputMeter {
         let is_sample =
             self.waited >= MIN_SAMPLE || (is_fast && self.bytes >= options.range_len() / 2);
         if is_sample {
+            options.link().observe_throughput(self.bytes, self.waited);
             let elapsed = since.elapsed().max(self.waited);
             let is_fast = is_fast || exceeds(received - before, elapsed, LOCAL_LINK_BPS);
             self.throughput = Some(match is_fast {
@@ -123,14 +173,17 @@ impl Default for RangeOptions {
 impl RangeOptions {
     /// Creates options for ranges of `range_len` bytes over `connections`, for all blobs together.
     ///
-    /// Prefetched ranges are kept in memory, at most `range_len * connections` bytes.
+    /// A reader that yields bytes in order keeps prefetched ranges in memory, at most `range_len *
+    /// connections` bytes.
     pub fn new(range_len: u64, connections: usize) -> Self {
-        let connections = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
+        let connections = connections.min(Semaphore::MAX_PERMITS);
         Self {
             range_len: range_len.max(1),
             sequential_bps: DEFAULT_SEQUENTIAL_BPS,
-            connections,
+            connections: Arc::new(Semaphore::new(connections)),
+            max_connections: connections as u64,
             received: Arc::default(),
+            link: Arc::default(),
             buffers: BufferPool::default(),
         }
     }
@@ -148,9 +201,28 @@ impl RangeOptions {
         self.received.fetch_add(bytes, Ordering::Relaxed) + bytes
     }
 
-    /// Returns the length of a range in bytes.
+    /// Returns the length in bytes of a range that is buffered in memory.
+    ///
+    /// It does not follow the link: with a fixed amount of memory, many connections with short
+    /// ranges receive more than few with long ones.
     pub fn range_len(&self) -> u64 {
         self.range_len
+    }
+
+    /// Returns the length in bytes of a range that is not buffered, such as one that is written to
+    /// a file as it arrives.
+    ///
+    /// It is at least [`Self::range_len`], and grows until a transfer takes four round trips of the
+    /// link. `remaining` is the number of bytes that are not requested yet. The last ranges are
+    /// shorter, so that all connections end at about the same time.
+    pub fn unbuffered_range_len(&self, remaining: u64) -> u64 {
+        let link = *self.link();
+        let share = remaining / 2 / self.max_connections.max(1);
+        link.range_len().min(share).max(self.range_len)
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes an empty buffer with the capacity of one range from the pool.
@@ -195,5 +267,46 @@ mod tests {
         assert_eq!(busy, Some(Throughput::SaturatesLink));
         let alone = sample(&mut meter, &options, 0);
         assert_eq!(alone, Some(Throughput::NeedsParallelism), "the others have ended");
+    }
+
+    #[test]
+    fn link_range_len_takes_four_round_trips() {
+        let mut link = Link::default();
+        assert_eq!(link.range_len(), 0, "nothing is known");
+        link.observe_latency(Duration::from_millis(100));
+        link.observe_latency(Duration::from_millis(50));
+        link.observe_latency(Duration::from_millis(70));
+        assert_eq!(link.range_len(), 0, "only the latency is known");
+        link.observe_throughput(1_000_000, Duration::from_millis(25));
+        assert_eq!(link.range_len(), 4 * 40_000_000 / 20);
+    }
+
+    #[test]
+    fn link_range_len_is_limited() {
+        let mut link = Link::default();
+        link.observe_latency(Duration::from_secs(1));
+        link.observe_throughput(u64::MAX, Duration::ZERO);
+        assert_eq!(link.range_len(), MAX_RANGE_LEN);
+    }
+
+    #[test]
+    fn unbuffered_range_len_distributes_remaining_bytes() {
+        let options = RangeOptions::default();
+        assert_eq!(options.unbuffered_range_len(u64::MAX), 2 << 20, "nothing is known");
+        options.link().observe_latency(Duration::from_millis(50));
+        options.link().observe_throughput(40_000_000, Duration::from_secs(1));
+        assert_eq!(options.unbuffered_range_len(1 << 30), 8_000_000);
+        assert_eq!(options.unbuffered_range_len(72_000_000), 3_000_000);
+        assert_eq!(options.unbuffered_range_len(1), 2 << 20);
+    }
+
+    #[test]
+    fn meter_measures_link() {
+        let (mut meter, options) = (ThroughputMeter::default(), RangeOptions::default());
+        meter.start_request();
+        meter.record(1, Duration::from_millis(50), &options);
+        meter.record(1_000_000, MIN_SAMPLE, &options);
+        assert_eq!(meter.next_range_len(&options), 2 << 20);
+        assert_eq!(meter.next_unbuffered_range_len(&options, 1 << 30), 8_000_000);
     }
 }
