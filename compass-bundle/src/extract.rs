@@ -21,8 +21,8 @@ use crate::foreign::no_archive;
 use crate::foreign::reader::reader_of;
 use crate::foreign::tar_entries::TarEntries;
 use crate::format::naming;
+use crate::part_file::{rename_to_new, sync_directory_of, temp_sibling};
 use crate::read::BundleSource;
-use crate::write::part_file::{rename_to_new, sync_directory_of, temp_sibling};
 use crate::{Error, Package};
 
 /// Maximum number of entries to unpack.

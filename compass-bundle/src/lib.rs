@@ -16,6 +16,7 @@ mod format;
 mod install;
 mod manifest_lookup;
 mod package;
+mod part_file;
 mod plan;
 mod read;
 mod recompress;
@@ -30,12 +31,11 @@ pub use format::{document, gzip, naming};
 pub use install::{Installed, copy_image, install};
 pub use package::detection::mismatch_range;
 pub use package::{Image, Package, PackageFile, verify_unreadable};
+pub use part_file::create_own_directory;
 pub use plan::BundlePlan;
 pub use plan::contents::{BundleContents, FileEntry};
 pub use plan::image::ArchiveImage;
 pub use plan::platforms::Platforms;
 pub use read::{Bundle, BundleEntry, BundleSource, Damage, LocalFile, VerifyOptions, VerifyReport};
 pub use recompress::{Recompressed, layers_to_recompress, recompress};
-pub use write::{
-    WriteOptions, Written, checksum_path, create_own_directory, stream, write, write_as, write_into,
-};
+pub use write::{WriteOptions, Written, checksum_path, stream, write, write_as, write_into};

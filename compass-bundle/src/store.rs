@@ -41,7 +41,7 @@ use crate::Error;
 use crate::format::document::{BundleDocument, BundleKind};
 use crate::format::naming;
 #[cfg(feature = "store")]
-use crate::write::{Overwrite, write_with_checksum};
+use crate::write::{Overwrite, Target, write_with_checksum};
 #[cfg(feature = "store")]
 use crate::{Bundle, BundlePlan, BundleSource, LocalFile};
 
@@ -165,7 +165,7 @@ impl Store {
                 }
                 let parent = path.parent().unwrap_or(directory);
                 std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-                let to = (&*path, Overwrite::No);
+                let to = Target { path: &path, overwrite: Overwrite::No };
                 let written =
                     match write_with_checksum(plan, Arc::clone(&source), to, options).await {
                         // Another process published the bundle first.

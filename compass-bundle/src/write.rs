@@ -1,38 +1,69 @@
-//! Writes a planned bundle: to a file in any order, or to a stream in order.
+//! Writes a planned bundle: to a file as a pipeline, or to a stream in order.
+//!
+//! The stages of the pipeline, which work at the same time:
+//!
+//! 1. `fetch`: fetches blobs in ranges, over as many connections as the source needs.
+//! 2. `frame`: computes the bytes of the file from the bytes of a blob.
+//! 3. `output`: writes them to their places, and records them for a later run.
+//! 4. `hash`: follows in the order of the file, verifies each blob and hashes the file.
+//!
+//! At the end, the file is synced to the disk and gets its final name.
 
-mod blob;
-mod checkpoint;
 mod concurrency;
-pub(crate) mod file;
-mod file_hasher;
-mod inline_hasher;
-mod io_pool;
-pub(crate) mod part_file;
-mod placements;
-mod prefetch;
-mod run;
+mod fetch;
+mod frame;
+mod hash;
+mod output;
 mod stream;
-mod writer;
 
+use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use compass_registry::{Digest, ImageSource, NoProgress, Progress};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
-pub(crate) use self::file::Overwrite;
-pub use self::part_file::create_own_directory;
+use self::concurrency::AdaptiveConcurrency;
+use self::fetch::FetchStage;
+use self::hash::HashStage;
+use self::output::{Output, journal_path};
 pub use self::stream::{stream, write_into};
 use crate::Error;
+use crate::format::member::Member;
+use crate::part_file::{self, PartFile};
 use crate::plan::BundlePlan;
 
 /// The options of [`write()`].
+///
+/// ```
+/// let options = compass_bundle::WriteOptions::default().jobs(4);
+/// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct WriteOptions {
     /// The maximum number of blobs that are fetched at once.
     pub jobs: usize,
     /// Receives the progress.
     pub progress: Arc<dyn Progress>,
+}
+
+impl WriteOptions {
+    /// Sets [`jobs`](field@Self::jobs).
+    #[must_use]
+    pub fn jobs(self, jobs: usize) -> Self {
+        Self { jobs, ..self }
+    }
+
+    /// Sets [`progress`](field@Self::progress).
+    #[must_use]
+    pub fn progress(self, progress: Arc<dyn Progress>) -> Self {
+        Self { progress, ..self }
+    }
 }
 
 impl Default for WriteOptions {
@@ -43,6 +74,7 @@ impl Default for WriteOptions {
 
 /// A written bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Written {
     /// The path of the file.
     pub path: PathBuf,
@@ -50,6 +82,13 @@ pub struct Written {
     pub size: u64,
     /// The digest of the file. That of `bundle.json` is [`BundlePlan::digest`].
     pub digest: Digest,
+}
+
+impl Written {
+    /// Describes a file that was written.
+    pub fn new(path: PathBuf, size: u64, digest: Digest) -> Self {
+        Self { path, size, digest }
+    }
 }
 
 /// Writes a bundle and its `.sha256` to a directory.
@@ -84,19 +123,182 @@ pub async fn write_as(
     path: &Path,
     options: &WriteOptions,
 ) -> Result<Written, Error> {
-    write_with_checksum(plan, source, (path, Overwrite::Yes), options).await
+    write_with_checksum(plan, source, Target { path, overwrite: Overwrite::Yes }, options).await
+}
+
+/// Whether a file of the same name is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overwrite {
+    Yes,
+    /// An existing file is an error, also if it appears while the bundle is written.
+    No,
+}
+
+/// The file to write.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'t> {
+    pub(crate) path: &'t Path,
+    pub(crate) overwrite: Overwrite,
 }
 
 /// Writes a bundle and its `.sha256`.
 pub(crate) async fn write_with_checksum(
     plan: &BundlePlan,
     source: Arc<dyn ImageSource>,
-    (path, overwrite): (&Path, Overwrite),
+    target: Target<'_>,
     options: &WriteOptions,
 ) -> Result<Written, Error> {
-    let digest = file::write(plan, source, (path, overwrite), options).await?;
-    write_checksum(path, digest)?;
-    Ok(Written { path: path.to_owned(), size: plan.size(), digest })
+    let digest = write_file(plan, source, target, options).await?;
+    write_checksum(target.path, digest)?;
+    Ok(Written { path: target.path.to_owned(), size: plan.size(), digest })
+}
+
+/// Writes a bundle without its `.sha256`, and returns the digest of the file.
+pub(crate) async fn write_file(
+    plan: &BundlePlan,
+    source: Arc<dyn ImageSource>,
+    target: Target<'_>,
+    options: &WriteOptions,
+) -> Result<Digest, Error> {
+    plan.require_bytes()?;
+    let part = open_part(target).await?;
+    let output = Arc::new(Output::open(&part, plan)?);
+    match output.prefixes().iter().sum() {
+        0 => part.truncate()?,
+        resumed => options.progress.resumed(resumed),
+    }
+    let file = part.handle()?;
+    require_space(&file, part.part(), plan.size())?;
+    file.set_len(plan.size()).map_err(Error::io("write", part.part()))?;
+    options.progress.add_total(plan.size());
+    let digest = run_pipeline(plan, source, &output, options).await?;
+    commit(plan, part, output).await?;
+    Ok(digest)
+}
+
+/// Runs the stages until all bytes are written and hashed.
+async fn run_pipeline(
+    plan: &BundlePlan,
+    source: Arc<dyn ImageSource>,
+    output: &Arc<Output>,
+    options: &WriteOptions,
+) -> Result<Digest, Error> {
+    let (plan, progress) = (Arc::new(plan.clone()), &options.progress);
+    let (refetch, refetched) = unbounded_channel();
+    let hash = HashStage::new(Arc::clone(&plan), Arc::clone(output), Arc::clone(progress), refetch);
+    let fetch = Arc::new(FetchStage {
+        plan: Arc::clone(&plan),
+        source,
+        output: Arc::clone(output),
+        progress: Arc::clone(progress),
+        concurrency: AdaptiveConcurrency::new(options.jobs),
+    });
+    let _stop = StopOnDrop(output);
+    let mut hashing = spawn_blocking(move || hash.run());
+    let gone = |_| writer_gone(Path::new(&plan.file_name()));
+    let mut fetching = std::pin::pin!(fetch.run(refetched));
+    tokio::select! {
+        hashed = &mut hashing => {
+            let digest = hashed.map_err(gone)??;
+            // Empty blobs may still be requested.
+            fetching.await?;
+            Ok(digest)
+        }
+        fetched = &mut fetching => {
+            if fetched.is_err() {
+                output.stop();
+            }
+            let hashed = hashing.await.map_err(gone)?;
+            fetched.and(hashed)
+        }
+    }
+}
+
+/// Ends the hash stage on drop, so that a cancelled run does not wait for bytes.
+struct StopOnDrop<'o>(&'o Output);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// How long to wait for the lock of another writer. The threads of a cancelled run release it
+/// soon.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Opens the unfinished file of an earlier run, or creates one.
+async fn open_part(Target { path, overwrite }: Target<'_>) -> Result<PartFile, Error> {
+    if path.is_dir() {
+        return Err(Error::AlreadyExists { path: path.display().to_string() });
+    }
+    let until = Instant::now() + LOCK_TIMEOUT;
+    let mut part = loop {
+        match PartFile::resume(path) {
+            Err(Error::Busy { .. }) if Instant::now() < until => sleep(LOCK_TIMEOUT / 50).await,
+            resumed => break resumed?,
+        }
+    };
+    if overwrite == Overwrite::No {
+        part.no_clobber();
+        // Another process may have completed it before this one got the lock.
+        if path.symlink_metadata().is_ok() {
+            part.keep_on_drop().set(false);
+            return Err(Error::AlreadyExists { path: path.display().to_string() });
+        }
+    }
+    part.with_sidecar(&journal_path(part.part()));
+    Ok(part)
+}
+
+/// Fails before a request is made if the disk is too small.
+fn require_space(file: &File, path: &Path, size: u64) -> Result<(), Error> {
+    let metadata = file.metadata().map_err(Error::io("read", path))?;
+    // `st_blocks` counts 512 bytes on every system.
+    let needed = size.saturating_sub(metadata.blocks() * 512);
+    // Some file systems do not report their free space.
+    let Ok(system) = rustix::fs::fstatvfs(file) else { return Ok(()) };
+    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    if needed > free {
+        return Err(Error::NoSpace { path: path.to_owned(), needed, free });
+    }
+    Ok(())
+}
+
+/// Checks the configurations, syncs the file to the disk and renames it to its final name.
+async fn commit(plan: &BundlePlan, part: PartFile, output: Arc<Output>) -> Result<(), Error> {
+    if let Err(error) = require_fitting_configs(plan, part.handle()?).await {
+        part.keep_on_drop().set(false);
+        return Err(error);
+    }
+    let synced = spawn_blocking(move || output.sync()).await;
+    synced.map_err(|_| writer_gone(part.part()))??;
+    // Do not await below: cancellation must leave either both the bundle and its checksum or
+    // neither.
+    part.persist()
+}
+
+/// Rejects images that no runtime can unpack: verifying the bundle would report them as damaged.
+async fn require_fitting_configs(plan: &BundlePlan, file: File) -> Result<(), Error> {
+    let place = |blob: usize| plan.members()[plan.blobs()[blob].places[0]].place;
+    let configs: Vec<_> =
+        plan.configs().iter().map(|config| (place(config.blob), config.clone())).collect();
+    let checked = spawn_blocking(move || {
+        configs.iter().try_for_each(|(place, config)| {
+            config.check_size()?;
+            config.check_layers(&read_content(&file, *place)?)
+        })
+    });
+    checked.await.map_err(|_| Error::damaged("a thread stopped"))?
+}
+
+/// Reads the content of a member from a file. Blocks.
+fn read_content(file: &File, member: Member) -> Result<Vec<u8>, Error> {
+    let bytes = member.content_range(0..member.size);
+    let mut framed = vec![0; usize::try_from(bytes.end - bytes.start).unwrap_or_default()];
+    let read = file.read_exact_at(&mut framed, bytes.start);
+    read.map_err(|error| Error::damaged(format!("a configuration cannot be read: {error}")))?;
+    member.decode(0, &framed)
 }
 
 /// The suffix of the checksum beside a bundle.
@@ -125,8 +327,8 @@ pub(crate) fn checksum_line(path: &Path, digest: Digest) -> String {
     format!("{}  {}\n", digest.hex(), path.file_name().unwrap_or_default().to_string_lossy())
 }
 
-/// The error for a command that cannot be sent because the writing thread has ended. If the thread
-/// returned an error, callers report that one instead.
+/// The error for a stage that ended without a result. If another stage returned an error, callers
+/// report that one instead.
 fn writer_gone(path: &Path) -> Error {
-    Error::io("write", path)(std::io::Error::other("the writing thread stopped"))
+    Error::io("write", path)(std::io::Error::other("a writing thread stopped"))
 }

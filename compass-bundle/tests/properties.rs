@@ -67,7 +67,7 @@ async fn round_trip(
     let directory = tempfile::tempdir().unwrap();
     let counting = Counting { chunk, ..Counting::new(storage.clone()) };
     let source = Arc::new(Shared(Arc::new(counting)));
-    let options = WriteOptions { jobs, ..WriteOptions::default() };
+    let options = WriteOptions::default().jobs(jobs);
     let written = write(&plan, source, directory.path(), &options).await.unwrap();
     assert!(std::fs::read(&written.path).unwrap() == expected, "the bytes differ");
     assert_eq!(written.digest, Digest::of(&expected));

@@ -1,4 +1,4 @@
-//! A bundle whose writing is interrupted at any time is resumed and has the same bytes.
+//! Resumes interrupted writes of bundles.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod sample;
@@ -17,15 +17,15 @@ use sample::{Counting, Shared};
 /// Number of jobs of a run.
 const JOBS: usize = 3;
 
-/// Maximum number of bytes that a job fetches again after an interruption: the chunk that it had
-/// not passed to the writer.
+/// Maximum number of bytes that a job fetches again after an interruption: those that were received
+/// and not recorded yet.
 const CHUNK: u64 = 512 << 10;
 
-/// Number of verified bytes below which an interrupted run does not keep its file.
-const WORTH_KEEPING: u64 = 1 << 20;
+/// Number of recorded bytes below which an interrupted run does not keep its file.
+const MIN_RESUMABLE: u64 = 1 << 20;
 
 fn options() -> WriteOptions {
-    WriteOptions { jobs: JOBS, ..WriteOptions::default() }
+    WriteOptions::default().jobs(JOBS)
 }
 
 async fn sample() -> (MemoryStorage, BundlePlan) {
@@ -42,7 +42,7 @@ async fn sample() -> (MemoryStorage, BundlePlan) {
 async fn run(source: &Arc<Counting>, plan: &BundlePlan, directory: &Path) -> Written {
     loop {
         match write(plan, Arc::new(Shared(Arc::clone(source))), directory, &options()).await {
-            // The interrupted run's last chunk is still being written.
+            // A thread of the interrupted run still writes a chunk.
             Err(Error::Busy { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
             written => return written.unwrap(),
         }
@@ -56,26 +56,26 @@ async fn interrupted(source: &Arc<Counting>, plan: &BundlePlan, directory: &Path
     let options = options();
     let mut running = Box::pin(write(plan, shared, directory, &options));
     let journal = directory.join(format!("{}.part.journal", plan.file_name()));
-    let (mut before, mut rests) = (None, 0);
-    // The threads that record checkpoints may be delayed on a busy machine.
-    while rests < 4 {
+    let (mut before, mut unchanged) = (None, 0);
+    // The threads that write may be delayed on a busy machine.
+    while unchanged < 4 {
         let waited = tokio::time::timeout(Duration::from_millis(50), &mut running).await;
-        assert!(waited.is_err(), "the run cannot end before its bytes have come");
+        assert!(waited.is_err(), "the run cannot end before its bytes have arrived");
         let now = Some((source.bytes(), std::fs::read(&journal).ok()));
-        rests = if now == before { rests + 1 } else { 0 };
+        unchanged = if now == before { unchanged + 1 } else { 0 };
         before = now;
     }
-    assert!(!directory.join(plan.file_name()).exists(), "nothing has the final name yet");
+    assert!(!directory.join(plan.file_name()).exists(), "an unfinished file has no final name");
     drop(running);
     source.limit.store(u64::MAX, Ordering::Relaxed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_goes_on_where_another_was_interrupted() {
+async fn write_after_interruption_resumes() {
     let (storage, plan) = sample().await;
-    let undisturbed = tempfile::tempdir().unwrap();
+    let uninterrupted = tempfile::tempdir().unwrap();
     let source = Arc::new(Counting::new(storage.clone()));
-    let expected = run(&source, &plan, undisturbed.path()).await;
+    let expected = run(&source, &plan, uninterrupted.path()).await;
     let total = plan.blob_bytes();
     assert_eq!(source.bytes(), total);
 
@@ -90,21 +90,21 @@ async fn a_run_goes_on_where_another_was_interrupted() {
             written.digest
         );
         let again = source.bytes() - total;
-        let in_hand = CHUNK * JOBS as u64;
-        let kept = total * step / 12 >= WORTH_KEEPING + in_hand;
-        let bound = in_hand + if kept { 0 } else { WORTH_KEEPING };
-        assert!(again <= bound, "{again} bytes came twice, after {step} of 12 parts");
+        let unrecorded = CHUNK * JOBS as u64;
+        let is_kept = total * step / 12 >= MIN_RESUMABLE + unrecorded;
+        let bound = unrecorded + if is_kept { 0 } else { MIN_RESUMABLE };
+        assert!(again <= bound, "{again} bytes were fetched twice, after {step} of 12 parts");
         let left = std::fs::read_dir(directory.path()).unwrap().count();
         assert_eq!(left, 2, "the bundle and its checksum");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_earlier_run_left_is_proven_before_it_is_used() {
+async fn write_damaged_leftovers_are_fetched_again() {
     let (storage, plan) = sample().await;
     let source = Arc::new(Counting::new(storage.clone()));
-    let undisturbed = tempfile::tempdir().unwrap();
-    let expected = run(&source, &plan, undisturbed.path()).await;
+    let uninterrupted = tempfile::tempdir().unwrap();
+    let expected = run(&source, &plan, uninterrupted.path()).await;
     for damage in 0..6 {
         let directory = tempfile::tempdir().unwrap();
         let source = Arc::new(Counting::new(storage.clone()));
@@ -112,7 +112,7 @@ async fn what_an_earlier_run_left_is_proven_before_it_is_used() {
         let part = directory.path().join(format!("{}.part", plan.file_name()));
         let journal = directory.path().join(format!("{}.part.journal", plan.file_name()));
         match damage {
-            // A power failure lost the bytes that were not on the disk.
+            // After a power failure, bytes that were not on the disk are missing.
             0 => std::fs::write(&part, b"").unwrap(),
             1 => {
                 let mut bytes = std::fs::read(&part).unwrap();
@@ -139,7 +139,7 @@ async fn what_an_earlier_run_left_is_proven_before_it_is_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_release_does_not_go_on_with_this_one() {
+async fn write_leftovers_of_other_plan_are_discarded() {
     let (storage, plan) = sample().await;
     let directory = tempfile::tempdir().unwrap();
     let source = Arc::new(Counting::new(storage.clone()));

@@ -58,7 +58,7 @@ impl GlobalArgs {
     }
 
     pub(crate) fn write_options(&self, progress: Arc<dyn Progress>) -> WriteOptions {
-        WriteOptions { jobs: self.write_jobs(), progress }
+        WriteOptions::default().jobs(self.write_jobs()).progress(progress)
     }
 
     /// The number of blobs to write at once into a package.

@@ -13,7 +13,7 @@ use crate::package::{Backend, Image};
 use crate::plan::BundlePlan;
 use crate::plan::image::{ArchiveImage, entries_of};
 use crate::plan::platforms::Platforms;
-use crate::write::{self, Overwrite, WriteOptions, write_into};
+use crate::write::{Overwrite, Target, WriteOptions, write_file, write_into};
 
 impl Image<'_> {
     /// Writes the image as an archive in the format of plugin bundles, which `docker load` reads.
@@ -31,7 +31,8 @@ impl Image<'_> {
             // other down.
             options.jobs = 1;
         }
-        write::file::write(&plan, self.image_source(), (path, Overwrite::No), &options).await?;
+        let target = Target { path, overwrite: Overwrite::No };
+        write_file(&plan, self.image_source(), target, &options).await?;
         Ok(plan.size())
     }
 

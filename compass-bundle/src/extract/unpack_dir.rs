@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::Error;
 use crate::foreign::tar_entries::{EntryKind, NOT_A_FILE, TarEntry};
-use crate::write::part_file;
+use crate::part_file;
 
 /// Bytes per read and write.
 const CHUNK: usize = 256 << 10;

@@ -206,6 +206,14 @@ impl Deframer {
         Ok(())
     }
 
+    /// Returns a framer that continues after the content that was read, and the checksum of that
+    /// content.
+    ///
+    /// The checksum is that of no bytes if the deframer does not compare it.
+    pub(super) fn into_framer(self) -> (Framer, crc32fast::Hasher) {
+        (Framer::new(self.position, self.total), self.crc.unwrap_or_default())
+    }
+
     /// Compares bytes with the rest of the current part; returns how many of them belong to it.
     fn expect(
         &mut self,

@@ -33,32 +33,22 @@ impl Member {
 
     /// Creates an encoder for the whole member.
     pub(crate) fn encoder(self) -> MemberEncoder {
-        self.encode_from(0, 0)
+        let layer = |size| Layer::new(Framer::new(0, size), size);
+        let inner = self.nested.then(|| layer(self.size));
+        MemberEncoder { outer: layer(self.outer_size()), inner }
     }
 
-    /// Creates an encoder for the content from the byte at `position` on.
-    pub(crate) fn encoder_at(self, position: u64) -> MemberEncoder {
-        self.encode_from(position, self.outer_offset(position))
-    }
-
-    fn encode_from(self, inner: u64, outer: u64) -> MemberEncoder {
-        let layer = |position, size| Layer::new(Framer::new(position, size), size);
-        let inner = self.nested.then(|| layer(inner, self.size));
-        MemberEncoder { outer: layer(outer, self.outer_size()), inner }
+    /// Creates a framer for the content from the byte at `position` on.
+    pub(crate) fn framer_at(self, position: u64) -> ContentFramer {
+        let outer = Framer::new(self.outer_offset(position), self.outer_size());
+        let inner = self.nested.then(|| Framer::new(position, self.size));
+        ContentFramer { outer, inner }
     }
 
     /// Creates a decoder for the whole member that compares its checksums.
     pub(crate) fn decoder(self) -> MemberDecoder {
         let inner = self.nested.then(|| Deframer::new(self.size));
         MemberDecoder { outer: Deframer::new(self.outer_size()), inner }
-    }
-
-    /// Creates a decoder for the whole member that does not compare checksums.
-    ///
-    /// Use it for content that is verified by a digest.
-    pub(crate) fn decoder_without_checksum(self) -> MemberDecoder {
-        let inner = self.nested.then(|| Deframer::without_checksum(self.size));
-        MemberDecoder { outer: Deframer::without_checksum(self.outer_size()), inner }
     }
 
     /// Decodes bytes of the file that hold content from `position` on.
@@ -170,14 +160,34 @@ impl MemberEncoder {
         }
     }
 
-    /// Passes on the trailers after the content. Only for an encoder of the whole member: an
-    /// encoder that started later does not know the checksum.
+    /// Passes on the trailers after the content.
     pub(crate) fn finish(self, mut sink: impl FnMut(&[u8])) {
         let Self { mut outer, inner } = self;
         if let Some(inner) = inner {
             inner.finish(|slice| outer.push(slice, &mut sink));
         }
         outer.finish(sink);
+    }
+}
+
+/// Frames the content of a member from any byte on, without the headers before it and the trailers
+/// after it.
+#[derive(Debug, Clone)]
+pub(crate) struct ContentFramer {
+    outer: Framer,
+    inner: Option<Framer>,
+}
+
+impl ContentFramer {
+    /// Frames the next bytes and passes the bytes of the file on in slices.
+    pub(crate) fn push(&mut self, content: &[u8], mut sink: impl FnMut(&[u8])) {
+        let Self { outer, inner } = self;
+        match inner {
+            Some(inner) => {
+                inner.for_each_slice(content, |slice| outer.for_each_slice(slice, &mut sink));
+            }
+            None => outer.for_each_slice(content, sink),
+        }
     }
 }
 
@@ -208,6 +218,17 @@ impl MemberDecoder {
             }
             None => self.outer.for_each_slice(framed, found),
         }
+    }
+
+    /// Returns an encoder that continues after the content that was read. Only for a decoder that
+    /// compares checksums.
+    pub(crate) fn into_encoder(self, member: Member) -> MemberEncoder {
+        let layer = |deframer: Deframer, size| {
+            let (framer, crc) = deframer.into_framer();
+            Layer { framer, crc, size }
+        };
+        let inner = self.inner.map(|inner| layer(inner, member.size));
+        MemberEncoder { outer: layer(self.outer, member.outer_size()), inner }
     }
 
     /// Checks that the member is complete.

@@ -9,8 +9,8 @@ use compass_registry::{Digest, Hasher, Progress};
 use super::{Published, store_path};
 use crate::Error;
 use crate::format::document::BundleDocument;
+use crate::part_file::PartFile;
 use crate::read::check_sidecar;
-use crate::write::part_file::PartFile;
 use crate::write::write_checksum;
 
 /// Bytes per read and write.

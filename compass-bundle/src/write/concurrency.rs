@@ -1,14 +1,13 @@
 //! Decides how many blobs are fetched at once.
 //!
-//! A near source saturates the machine with one blob, and blobs that arrive in the order of the file
-//! are hashed while they pass and need not be read back. A distant source needs several at once.
+//! A near source saturates the machine with one blob, and the file is hashed in order, so that blobs
+//! that arrive early wait. A distant source needs several at once.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use compass_registry::range_fetch::LOCAL_LINK_BPS;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The average wait per blob after which a sample of the source's throughput is taken.
 const MIN_SAMPLE: Duration = Duration::from_millis(25);
@@ -16,19 +15,12 @@ const MIN_SAMPLE: Duration = Duration::from_millis(25);
 /// The size of a blob in bytes up to which it cannot saturate the machine.
 const SMALL_BLOB: u64 = 4 << 20;
 
-/// The maximum number of parts that are prefetched at once. Each connection takes memory, and bytes
-/// that are not verified yet are fetched again after the process was killed.
-const MAX_PREFETCH: usize = 9;
-
 /// Decides whether one more blob is fetched, from the throughput of the source.
 #[derive(Debug)]
 pub(super) struct AdaptiveConcurrency {
     max: usize,
     received: AtomicU64,
-    /// Number of large blobs in flight.
-    large: AtomicUsize,
     waits: Mutex<WaitStats>,
-    prefetches: Arc<Semaphore>,
 }
 
 /// The time that was spent waiting for the source since the last sample. Time for hashing and for
@@ -78,22 +70,11 @@ impl AdaptiveConcurrency {
             rate: 0,
             started_large: false,
         };
-        Self {
-            max: max.max(1),
-            received: AtomicU64::new(0),
-            large: AtomicUsize::new(0),
-            waits: Mutex::new(waits),
-            prefetches: Arc::new(Semaphore::new(MAX_PREFETCH)),
-        }
+        Self { max: max.max(1), received: AtomicU64::new(0), waits: Mutex::new(waits) }
     }
 
     fn waits(&self) -> MutexGuard<'_, WaitStats> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Reserves one more part to prefetch, unless the maximum is in flight.
-    pub(super) fn try_acquire_prefetch(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.prefetches).try_acquire_owned().ok()
     }
 
     /// Awaits bytes of one blob and counts the time as a wait for the source.
@@ -114,10 +95,10 @@ impl AdaptiveConcurrency {
         self.received.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts a blob of this size as in flight. Returns whether it is the only large one.
-    pub(super) fn started(&self, size: u64) -> bool {
+    /// Counts a blob of this size as in flight.
+    pub(super) fn started(&self, size: u64) {
         if size <= SMALL_BLOB {
-            return false;
+            return;
         }
         let mut waits = self.waits();
         if !waits.started_large {
@@ -125,14 +106,6 @@ impl AdaptiveConcurrency {
             waits.waited = Duration::ZERO;
             waits.received = self.received.load(Ordering::Relaxed);
             waits.started_large = true;
-        }
-        self.large.fetch_add(1, Ordering::Relaxed) == 0
-    }
-
-    /// Counts a blob of this size as complete or failed.
-    pub(super) fn finished(&self, size: u64) {
-        if size > SMALL_BLOB {
-            self.large.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -182,9 +155,7 @@ mod tests {
     #[tokio::test]
     async fn may_start_fast_source_is_false() {
         let concurrency = AdaptiveConcurrency::new(8);
-        assert!(concurrency.started(1 << 30), "the only large blob");
-        assert!(!concurrency.started(1 << 30));
-        concurrency.finished(1 << 30);
+        concurrency.started(1 << 30);
         concurrency.time_wait(sleep(MIN_SAMPLE)).await;
         concurrency.add_received(u64::from(u32::MAX));
         assert!(!concurrency.may_start(1));

@@ -8,7 +8,7 @@ use compass_registry::{Digest, Hasher, ImageSource, Progress, VerifiedBlob, open
 use futures_util::{Stream, StreamExt as _, stream as streams};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use super::run::RunChunks;
+use super::frame::RunChunks;
 use crate::Error;
 use crate::format::member::MemberEncoder;
 use crate::plan::BundlePlan;

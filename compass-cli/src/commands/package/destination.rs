@@ -83,7 +83,7 @@ impl Destination {
             }
             Self::Store(store) => {
                 let progress = output.progress("package");
-                let options = WriteOptions { jobs, progress: progress.shared() };
+                let options = WriteOptions::default().jobs(jobs).progress(progress.shared());
                 let plan = Arc::new(bundle.plan);
                 let published = store.write(&plan, bundle.images, &options).await?;
                 Ok(PackageResult::Published(published))
@@ -100,7 +100,7 @@ pub(crate) async fn write_to_file(
     output: &Output,
 ) -> Result<Written> {
     let progress = output.progress("package");
-    let options = WriteOptions { jobs, progress: progress.shared() };
+    let options = WriteOptions::default().jobs(jobs).progress(progress.shared());
     let written = write_as(&bundle.plan, bundle.images, path, &options).await;
     written.map_err(|error| write_error(error, path))
 }
@@ -122,7 +122,7 @@ async fn write_to_stream(bundle: PlannedBundle, path: &Path, output: &Output) ->
         }
     };
     let digest = digest.map_err(|error| write_error(error, path))?;
-    Ok(Written { path: path.to_owned(), size: plan.size(), digest })
+    Ok(Written::new(path.to_owned(), plan.size(), digest))
 }
 
 impl PackageResult {

@@ -110,7 +110,7 @@ pub(super) async fn gzip(
     }
     let before = bundle.contents.images.clone();
     let progress = output.progress("recompress");
-    let options = WriteOptions { jobs, progress: progress.shared() };
+    let options = WriteOptions::default().jobs(jobs).progress(progress.shared());
     let storage = Arc::new(staging.open().await?);
     let PlannedBundle { mut contents, images, .. } = bundle;
     let recompressed = recompress(images, before.clone(), storage, &options).await?;

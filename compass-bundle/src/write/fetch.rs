@@ -1,0 +1,296 @@
+//! Fetches blobs, and writes their bytes to all places in the file as they arrive.
+//!
+//! A blob is fetched in ranges. While its first connection is slow, more connections fetch other
+//! ranges. Nothing is verified here: [`super::hash`] follows.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use compass_registry::range_fetch::{RangeOptions, Throughput, ThroughputMeter};
+use compass_registry::{Error as RegistryError, ImageSource, Progress, open_blob_range};
+use futures_util::StreamExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
+
+use super::concurrency::AdaptiveConcurrency;
+use super::frame::FramedChunk;
+use super::output::Output;
+use super::writer_gone;
+use crate::Error;
+use crate::format::member::Member;
+use crate::plan::{BundlePlan, PlannedBlob};
+
+/// The content of a write in bytes. A killed run loses at most two of them for each connection.
+const CHUNK: usize = 128 << 10;
+
+/// The number of bytes that are framed at once.
+const STEP: usize = 16 << 10;
+
+/// The memory of a chunk in bytes. It includes the framing.
+const CAPACITY: usize = CHUNK + STEP + 64;
+
+/// The distance in bytes between the first missing byte of a blob and the ranges that are fetched.
+/// A killed run fetches these ranges again.
+const MAX_AHEAD: u64 = 256 << 20;
+
+/// The stage that fetches blobs.
+pub(super) struct FetchStage {
+    pub(super) plan: Arc<BundlePlan>,
+    pub(super) source: Arc<dyn ImageSource>,
+    pub(super) output: Arc<Output>,
+    pub(super) progress: Arc<dyn Progress>,
+    pub(super) concurrency: AdaptiveConcurrency,
+}
+
+impl FetchStage {
+    /// Fetches all blobs, and again those that are received from `refetch`. Returns after all are
+    /// written and the sender is dropped.
+    ///
+    /// # Errors
+    /// The first error of the source, with the names of the image and the blob, or of the disk.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        mut refetch: UnboundedReceiver<usize>,
+    ) -> Result<(), Error> {
+        let mut tasks = JoinSet::new();
+        let mut blobs = self.output.prefixes().into_iter().enumerate().peekable();
+        loop {
+            while self.concurrency.may_start(tasks.len())
+                && let Some((blob, prefix)) = blobs.next()
+            {
+                let fetch = BlobFetch::new(&self, blob, prefix);
+                fetch.report(prefix);
+                tasks.spawn(fetch.run());
+            }
+            tokio::select! {
+                Some(done) = tasks.join_next() => self.joined(done)?,
+                Some(blob) = refetch.recv() => {
+                    tasks.spawn(BlobFetch::again(&self, blob).run());
+                }
+                () = self.concurrency.next_sample(), if blobs.peek().is_some() => {}
+                else => return Ok(()),
+            }
+        }
+    }
+
+    fn joined<T>(&self, done: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
+        done.map_err(|_| writer_gone(std::path::Path::new(&self.plan.file_name())))?
+    }
+}
+
+/// Fetches one blob.
+struct BlobFetch {
+    stage: Arc<FetchStage>,
+    number: usize,
+    blob: PlannedBlob,
+    /// The members that hold the blob.
+    places: Vec<Member>,
+    /// The first byte that is neither written nor requested.
+    next: Mutex<u64>,
+    /// Whether the bytes were not counted as progress before.
+    reports_progress: bool,
+}
+
+impl BlobFetch {
+    /// Creates the fetch of a blob of which the file contains `prefix` bytes.
+    fn new(stage: &Arc<FetchStage>, number: usize, prefix: u64) -> Arc<Self> {
+        Arc::new(Self::starting_at(stage, number, prefix))
+    }
+
+    /// Creates the fetch of a blob whose bytes of an earlier run were wrong.
+    fn again(stage: &Arc<FetchStage>, number: usize) -> Arc<Self> {
+        Arc::new(Self { reports_progress: false, ..Self::starting_at(stage, number, 0) })
+    }
+
+    fn starting_at(stage: &Arc<FetchStage>, number: usize, prefix: u64) -> Self {
+        let blob = stage.plan.blobs()[number].clone();
+        let place = |member: &usize| stage.plan.members()[*member].place;
+        let places = blob.places.iter().map(place).collect();
+        let (stage, next) = (Arc::clone(stage), Mutex::new(prefix));
+        Self { stage, number, blob, places, next, reports_progress: true }
+    }
+
+    async fn run(self: Arc<Self>) -> Result<(), Error> {
+        self.stage.concurrency.started(self.blob.descriptor.size - *self.next());
+        self.fetch().await
+    }
+
+    /// Fetches ranges over one connection, and lets others help while it is slow.
+    async fn fetch(self: &Arc<Self>) -> Result<(), Error> {
+        let (mut meter, mut helpers) = (ThroughputMeter::default(), JoinSet::new());
+        // Request an empty blob as well, to verify that the source has it.
+        if self.blob.descriptor.size == 0 {
+            return self.fetch_range(0..0, &mut meter, Some(&mut helpers)).await;
+        }
+        loop {
+            if let Some(range) = self.next_range(&meter) {
+                // The connection counts against the limit of the source, but is opened even if the
+                // limit is reached.
+                let _connection =
+                    self.range_options().and_then(RangeOptions::try_acquire_connection);
+                self.fetch_range(range, &mut meter, Some(&mut helpers)).await?;
+                continue;
+            }
+            match self.stage.concurrency.time_wait(helpers.join_next()).await {
+                Some(done) => self.stage.joined(done)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Fetches ranges over one more connection, until no more are left.
+    async fn help(self: Arc<Self>, _connection: OwnedSemaphorePermit) -> Result<(), Error> {
+        let mut meter = ThroughputMeter::default();
+        while let Some(range) = self.next_range(&meter) {
+            self.fetch_range(range, &mut meter, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds connections while the source allows it and ranges are left.
+    fn add_helpers(self: &Arc<Self>, helpers: &mut JoinSet<Result<(), Error>>) {
+        while *self.next() < self.blob.descriptor.size
+            && self.is_near(*self.next())
+            && let Some(connection) =
+                self.range_options().and_then(RangeOptions::try_acquire_connection)
+        {
+            helpers.spawn(Arc::clone(self).help(connection));
+        }
+    }
+
+    async fn fetch_range(
+        self: &Arc<Self>,
+        range: Range<u64>,
+        meter: &mut ThroughputMeter,
+        mut helpers: Option<&mut JoinSet<Result<(), Error>>>,
+    ) -> Result<(), Error> {
+        let PlannedBlob { descriptor, repository, .. } = &self.blob;
+        let (source, concurrency) = (&self.stage.source, &self.stage.concurrency);
+        let mut writer = ChunkWriter::new(Arc::clone(self), range.start);
+        let mut bytes = open_blob_range(Arc::clone(source), repository, descriptor, range);
+        meter.start_request();
+        loop {
+            let asked = Instant::now();
+            let chunk = match &helpers {
+                Some(_) => concurrency.time_wait(bytes.next()).await,
+                None => bytes.next().await,
+            };
+            let Some(chunk) = chunk.transpose().map_err(|error| self.in_blob(error))? else {
+                break;
+            };
+            let (length, waited) = (chunk.len() as u64, asked.elapsed());
+            concurrency.add_received(length);
+            self.report(length);
+            writer.push(&chunk).await?;
+            let Some(options) = self.range_options() else { continue };
+            let throughput = meter.record(length, waited, options);
+            if let Some(helpers) = &mut helpers {
+                if throughput == Some(Throughput::NeedsParallelism) {
+                    self.add_helpers(helpers);
+                }
+                while let Some(done) = helpers.try_join_next() {
+                    self.stage.joined(done)?;
+                }
+            }
+        }
+        writer.finish().await
+    }
+
+    /// Takes the next range to fetch; `None` if all are taken or too far ahead.
+    fn next_range(&self, meter: &ThroughputMeter) -> Option<Range<u64>> {
+        let (mut next, size) = (self.next(), self.blob.descriptor.size);
+        if *next >= size || !self.is_near(*next) {
+            return None;
+        }
+        let remaining = size - *next;
+        let length = self.range_options().map_or(remaining, |options| {
+            meter.next_unbuffered_range_len(options, remaining).min(remaining)
+        });
+        let range = *next..*next + length;
+        *next = range.end;
+        Some(range)
+    }
+
+    fn is_near(&self, next: u64) -> bool {
+        next < self.stage.output.prefix(self.number) + MAX_AHEAD
+    }
+
+    fn next(&self) -> std::sync::MutexGuard<'_, u64> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn range_options(&self) -> Option<&RangeOptions> {
+        self.stage.source.range_options()
+    }
+
+    /// Reports received bytes once for each place.
+    fn report(&self, bytes: u64) {
+        if self.reports_progress {
+            self.stage.progress.advance(bytes * self.places.len() as u64);
+        }
+    }
+
+    fn in_blob(&self, error: RegistryError) -> Error {
+        error.in_blob(&self.blob.reference, self.blob.descriptor.digest).into()
+    }
+}
+
+/// Frames the bytes of one connection in chunks, and writes a chunk while the next one arrives.
+struct ChunkWriter {
+    fetch: Arc<BlobFetch>,
+    chunk: FramedChunk,
+    /// The write in progress, which returns its chunk for reuse.
+    write: Option<JoinHandle<Result<FramedChunk, Error>>>,
+}
+
+impl ChunkWriter {
+    fn new(fetch: Arc<BlobFetch>, position: u64) -> Self {
+        let chunk = FramedChunk::new(&fetch.places, position, CAPACITY);
+        Self { fetch, chunk, write: None }
+    }
+
+    async fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        for step in bytes.chunks(STEP) {
+            self.chunk.push(step);
+            if self.chunk.len() >= CHUNK as u64 {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts to write the chunk, after the previous one is written.
+    async fn flush(&mut self) -> Result<(), Error> {
+        let position = self.chunk.content().end;
+        let next = match self.written().await? {
+            Some(mut written) => {
+                written.restart_at(position);
+                written
+            }
+            None => FramedChunk::new(&self.fetch.places, position, CAPACITY),
+        };
+        let chunk = std::mem::replace(&mut self.chunk, next);
+        let fetch = Arc::clone(&self.fetch);
+        self.write = Some(spawn_blocking(move || {
+            fetch.stage.output.write_chunk(fetch.number, &chunk)?;
+            Ok(chunk)
+        }));
+        Ok(())
+    }
+
+    async fn written(&mut self) -> Result<Option<FramedChunk>, Error> {
+        let Some(write) = self.write.take() else { return Ok(None) };
+        self.fetch.stage.joined(write.await).map(Some)
+    }
+
+    /// Writes the rest, and waits until all bytes are written.
+    async fn finish(mut self) -> Result<(), Error> {
+        if self.chunk.len() > 0 {
+            self.flush().await?;
+        }
+        self.written().await?;
+        Ok(())
+    }
+}
