@@ -12,6 +12,7 @@ pub(crate) use fields::FIELDS;
 ///
 /// Missing fields and fields of a wrong type are `None`; the rules report them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AddonValues {
     /// `_config._metadata.name`.
     pub name: Option<Spanned<String>>,
@@ -29,6 +30,7 @@ pub struct AddonValues {
 
 /// A container of an addon.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Container {
     /// The path, such as `_config.controllers[0].containers[0]`.
     pub path: String,
@@ -44,6 +46,7 @@ pub struct Container {
 
 /// A host port of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HostPort {
     /// The protocol. A container may use one port with several protocols.
     pub protocol: String,
@@ -53,6 +56,7 @@ pub struct HostPort {
 
 /// A node port of a service, for one or more protocols.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NodePort {
     /// The service's name.
     pub service: String,

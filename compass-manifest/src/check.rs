@@ -168,10 +168,7 @@ impl<'c> Check<'c> {
     /// Runs all rules with the policy of the repositories.
     fn run_once(&self) -> Report {
         let mut context = self.context(self.head);
-        let (base_findings, base_sources) = match self.base {
-            Some(base) => self.findings(&self.context(base)),
-            None => Default::default(),
-        };
+        let base_found = self.base.map(|base| self.findings(&self.context(base)));
         context.change = self.base.map(|base| {
             let paths = match self.changed {
                 Some(changed) => changed.iter().map(String::as_str).collect(),
@@ -179,9 +176,10 @@ impl<'c> Check<'c> {
             };
             Change { base, paths }
         });
-        let (mut found, mut sources) = self.findings(&context);
-        mark_preexisting((&mut found, &sources), (&base_findings, &base_sources), &moves(&context));
-        let (findings, suppressed) = suppress::apply(self, found, &mut sources);
+        let mut found = self.findings(&context);
+        mark_preexisting(&mut found, &base_found.unwrap_or_default(), &moves(&context));
+        let suppressed = suppress::apply(self, &mut found);
+        let Found { findings, sources } = found;
         let mut report = Report {
             findings,
             suppressed,
@@ -201,16 +199,16 @@ impl<'c> Check<'c> {
     }
 
     /// Returns the findings of all rules, and the sources that they point into.
-    fn findings(&self, context: &RuleContext<'_>) -> (Vec<Finding>, Vec<SourceFile>) {
+    fn findings(&self, context: &RuleContext<'_>) -> Found {
         let repository = context.repository;
         let findings_of = |rule: &&'static Rule| self.findings_of(rule, context);
-        let found: Vec<Finding> = if repository.is_small() {
+        let findings: Vec<Finding> = if repository.is_small() {
             self.rules.iter().flat_map(findings_of).collect()
         } else {
             parallel::map(&self.rules, findings_of).into_iter().flatten().collect()
         };
         let mut files = BTreeSet::new();
-        for finding in &found {
+        for finding in &findings {
             let related = finding.related.iter().map(|related| related.location.file.as_str());
             files.extend(related.chain([finding.location.file.as_str()]));
         }
@@ -221,7 +219,7 @@ impl<'c> Check<'c> {
         {
             sources.push(yaml::read(POLICY_FILE, bytes).0);
         }
-        (found, sources)
+        Found { findings, sources }
     }
 
     /// Returns the findings of one rule, with the severity that the policy sets.
@@ -253,26 +251,27 @@ impl<'c> Check<'c> {
     }
 }
 
-type Findings<'f> = (&'f [Finding], &'f [SourceFile]);
+/// Findings, and the sources that they point into.
+#[derive(Default)]
+struct Found {
+    findings: Vec<Finding>,
+    sources: Vec<SourceFile>,
+}
 
 /// Marks the findings that the base has too.
 ///
 /// A finding of the base marks one finding of the same rule, file and message. A file that only
 /// moved counts as the same file.
-fn mark_preexisting(
-    (found, sources): (&mut [Finding], &[SourceFile]),
-    (base_findings, base_sources): Findings<'_>,
-    moves: &BTreeMap<&str, &str>,
-) {
+fn mark_preexisting(found: &mut Found, base: &Found, moves: &BTreeMap<&str, &str>) {
     let mut left: BTreeMap<(&str, &str, &str, &str), usize> = BTreeMap::new();
-    for old in base_findings {
-        let (file, value) = (old.location.file.as_str(), shortened_text(old, base_sources));
+    for old in &base.findings {
+        let (file, value) = (old.location.file.as_str(), shortened_text(old, &base.sources));
         *left.entry((old.code, file, old.message.as_str(), value)).or_default() += 1;
     }
-    for new in found {
+    for new in &mut found.findings {
         let file = new.location.file.as_str();
         let file = moves.get(file).copied().unwrap_or(file);
-        let value = shortened_text(new, sources);
+        let value = shortened_text(new, &found.sources);
         if let Some(count) = left.get_mut(&(new.code, file, new.message.as_str(), value)) {
             new.preexisting = *count > 0;
             *count = count.saturating_sub(1);

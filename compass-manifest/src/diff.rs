@@ -53,7 +53,7 @@ impl Walk {
                 self.compare_lists(olds, news, new, path);
             }
             _ if old.semantically_eq(new) => {}
-            _ => self.add(path, Some(old), Some(new), head(new)),
+            _ => self.add(path, Some(old), Some(new), new.head_span()),
         }
     }
 
@@ -71,7 +71,7 @@ impl Walk {
         for entry in old.entries() {
             let key = entry.key.text().unwrap_or_default();
             if news.get(key).is_none() {
-                self.add(&below(key), Some(&entry.value), None, head(new));
+                self.add(&below(key), Some(&entry.value), None, new.head_span());
             }
         }
     }
@@ -83,13 +83,18 @@ impl Walk {
             for (index, (name, new)) in new_names.iter().zip(news).enumerate() {
                 match by_name.get(name) {
                     Some(old) => self.compare(old, new, &format!("{path}[{index}]")),
-                    None => self.add(&format!("{path}[{index}]"), None, Some(new), head(new)),
+                    None => self.add(&format!("{path}[{index}]"), None, Some(new), new.head_span()),
                 }
             }
             for (index, name) in old_names.iter().enumerate().filter(|(_, n)| !known.contains(*n)) {
                 let path = format!("{path}[{index}]");
                 let text = quote(name);
-                self.found.push(Difference { path, old: Some(text), new: None, span: head(list) });
+                self.found.push(Difference {
+                    path,
+                    old: Some(text),
+                    new: None,
+                    span: list.head_span(),
+                });
             }
             return;
         }
@@ -97,11 +102,11 @@ impl Walk {
             let path = format!("{path}[{index}]");
             match olds.get(index) {
                 Some(old) => self.compare(old, new, &path),
-                None => self.add(&path, None, Some(new), head(new)),
+                None => self.add(&path, None, Some(new), new.head_span()),
             }
         }
         for (index, old) in olds.iter().enumerate().skip(news.len()) {
-            self.add(&format!("{path}[{index}]"), Some(old), None, head(list));
+            self.add(&format!("{path}[{index}]"), Some(old), None, list.head_span());
         }
     }
 
@@ -116,7 +121,7 @@ impl Walk {
             }
             NodeKind::Sequence(items) if self.is_detailed && names(items).is_some() => {
                 for (index, item) in items.iter().enumerate() {
-                    self.add(&format!("{path}[{index}]"), None, Some(item), head(item));
+                    self.add(&format!("{path}[{index}]"), None, Some(item), item.head_span());
                 }
             }
             _ => self.add(path, None, Some(new), span),
@@ -172,11 +177,6 @@ fn names(items: &[Node]) -> Option<Vec<&str>> {
     let names: Vec<&str> = named.filter_map(Node::text).collect();
     let distinct: std::collections::BTreeSet<_> = names.iter().collect();
     (distinct.len() == items.len()).then_some(names)
-}
-
-/// Returns the span of a node's first key, otherwise the span of the whole node.
-fn head(node: &Node) -> Span {
-    node.entries().first().map_or(node.span, |entry| entry.key.span)
 }
 
 /// Abbreviates two different values.

@@ -33,6 +33,7 @@ impl Severity {
 
 /// A range in a file of the release repository.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Location {
     /// The path in the repository.
     pub file: String,
@@ -46,6 +47,7 @@ pub struct Location {
 
 /// A second location of a finding, with its role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Related {
     /// The location.
     pub location: Location,

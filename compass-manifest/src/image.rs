@@ -72,10 +72,7 @@ impl FromStr for ImageReference {
 
     fn from_str(text: &str) -> Result<Self, ImageReferenceError> {
         let error = |reason| ImageReferenceError { text: text.to_owned(), reason };
-        let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => (rest, Some(digest)),
-            None => (text, None),
-        };
+        let (rest, digest) = split_suffix(text, '@');
         let (host, path) = rest.split_once('/').ok_or_else(|| error("it has no registry host"))?;
         if text.len() > MAX_LENGTH {
             return Err(error("it is longer than 512 characters"));
@@ -83,10 +80,7 @@ impl FromStr for ImageReference {
         if !is_host(host) {
             return Err(error("the part before the first `/` is not a registry host"));
         }
-        let (repository, tag) = match path.split_once(':') {
-            Some((repository, tag)) => (repository, Some(tag)),
-            None => (path, None),
-        };
+        let (repository, tag) = split_suffix(path, ':');
         if !is_repository(repository) {
             return Err(error(
                 "the repository path must be lower-case letters and digits, separated by `.`, `_`, `-` or `/`",
@@ -120,6 +114,11 @@ impl fmt::Display for ImageReference {
         }
         Ok(())
     }
+}
+
+/// Splits a text at the first separator; the suffix is `None` if the text has no separator.
+pub(crate) fn split_suffix(text: &str, separator: char) -> (&str, Option<&str>) {
+    text.split_once(separator).map_or((text, None), |(text, suffix)| (text, Some(suffix)))
 }
 
 fn is_host(host: &str) -> bool {

@@ -141,7 +141,7 @@ impl<'w> Walk<'w> {
     fn field(&mut self, text: &str, span: Span) {
         if !text.trim().is_empty() {
             let image = resolve(text, self.policy);
-            self.add(&self.path.to_string().into(), (text, span), true, image);
+            self.add(&self.path.to_string().into(), text, span, true, image);
         }
     }
 
@@ -158,11 +158,11 @@ impl<'w> Walk<'w> {
             let written = candidate.as_str().trim_end_matches(['.', '-', ':', '/']);
             let image = resolve(written, self.policy);
             if self.is_image(written, &image) {
-                // If a text has escapes, the search fails once and is not repeated for each image.
-                let found = rest.and_then(|rest| self.find_in(written, rest));
+                // If the source has escapes, the search fails once and is not repeated for each image.
+                let found = rest.and_then(|rest| self.source.find(written, rest));
                 rest = found.map(|found| Span { start: found.end, end: span.end });
                 let path = path.get_or_insert_with(|| self.path.to_string().into());
-                self.add(path, (written, found.unwrap_or(span)), false, image);
+                self.add(path, written, found.unwrap_or(span), false, image);
             }
         }
     }
@@ -192,22 +192,15 @@ impl<'w> Walk<'w> {
         [registries.release_host(), registries.source_host(), self.own_host].contains(&host)
     }
 
-    /// Finds a part of a scalar's text in the source.
-    ///
-    /// Returns `None` if the source contains the part with escapes.
-    fn find_in(&self, part: &str, within: Span) -> Option<Span> {
-        let start = within.start + self.source.text().get(within.range())?.find(part)?;
-        Some(Span { start, end: start + part.len() })
-    }
-
     fn add(
         &mut self,
         path: &Arc<str>,
-        (text, span): (&str, Span),
+        written: &str,
+        span: Span,
         is_field: bool,
         image: Result<ResolvedImage, String>,
     ) {
-        let (path, written) = (Arc::clone(path), text.to_owned());
+        let (path, written) = (Arc::clone(path), written.to_owned());
         self.found.push(ImageUse { path, written, span, is_field, image });
     }
 

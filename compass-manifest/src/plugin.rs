@@ -1,6 +1,7 @@
 //! Reads plugin manifests: `release-plugins/<plugin>.yaml`.
 
-use crate::schema::{Schema, Table, infallible, optional, required, required_group};
+use crate::schema::Schema::{Any, Boolean, Fields, List, MapOf, Port, PortOrZero, Scalar, Text};
+use crate::schema::{Table, infallible, optional, required, required_group};
 use crate::source::Spanned;
 use crate::yaml::Node;
 
@@ -41,69 +42,62 @@ impl PluginManifest {
 
 /// The fields of the plugin centre's API.
 pub(crate) const FIELDS: Table<PluginManifest> = Table(&[
-    optional("apiVersion", Schema::Text),
-    optional("kind", Schema::Text),
+    optional("apiVersion", Text),
+    optional("kind", Text),
     required_group("metadata", &METADATA),
     required_group("spec", &SPEC),
 ]);
 
 const METADATA: Table<PluginManifest> = Table(&[
-    required("name", Schema::Text).set(|it, node| it.name = node.spanned_text()),
-    optional("alias", Schema::Text),
-    optional("description", Schema::Text),
-    optional("labels", Schema::MapOf(&Schema::Text)),
-    optional("annotations", Schema::MapOf(&Schema::Text)),
+    required("name", Text).set(|it, node| it.name = node.spanned_text()),
+    optional("alias", Text),
+    optional("description", Text),
+    optional("labels", MapOf(&Text)),
+    optional("annotations", MapOf(&Text)),
 ]);
 
 const SPEC: Table<PluginManifest> = Table(&[
-    optional("class", Schema::Text),
-    required("version", Schema::Text).set(|it, node| it.version = node.spanned_text()),
-    optional("compassRequirement", Schema::Text),
-    optional("description", Schema::Text),
-    optional("note", Schema::Text),
-    optional("author", Schema::Text),
+    optional("class", Text),
+    required("version", Text).set(|it, node| it.version = node.spanned_text()),
+    optional("compassRequirement", Text),
+    optional("description", Text),
+    optional("note", Text),
+    optional("author", Text),
     required_group("service", &SERVICE),
-    required("modules", Schema::List(&Schema::Fields(&MODULE)))
+    required("modules", List(&Fields(&MODULE)))
         .set(|it, node| it.modules = infallible(MODULE.items(node))),
 ]);
 
 const SERVICE: Table<PluginManifest> = Table(&[
-    required("port", Schema::Port).set(|it, node| it.port = node.spanned_port()),
-    optional("nodePort", Schema::PortOrZero),
-    required("image", Schema::Text).set(|it, node| it.image = node.spanned_text()),
-    optional("configs", Schema::Fields(&CONFIGS)),
-    optional("security", Schema::Fields(&SECURITY)),
-    optional("resources", Schema::Fields(&RESOURCES)),
+    required("port", Port).set(|it, node| it.port = node.spanned_port()),
+    optional("nodePort", PortOrZero),
+    required("image", Text).set(|it, node| it.image = node.spanned_text()),
+    optional("configs", Fields(&CONFIGS)),
+    optional("security", Fields(&SECURITY)),
+    optional("resources", Fields(&RESOURCES)),
 ]);
 
-const CONFIGS: Table = Table(&[
-    optional("envs", Schema::List(&Schema::Fields(&ENV))),
-    optional("files", Schema::List(&Schema::Any)),
-]);
+const CONFIGS: Table =
+    Table(&[optional("envs", List(&Fields(&ENV))), optional("files", List(&Any))]);
 
-const ENV: Table = Table(&[
-    required("name", Schema::Text),
-    optional("value", Schema::Text),
-    optional("description", Schema::Text),
-]);
+const ENV: Table =
+    Table(&[required("name", Text), optional("value", Text), optional("description", Text)]);
 
 const SECURITY: Table = Table(&[
-    optional("privileged", Schema::Boolean),
-    optional("clusterAccessible", Schema::Boolean),
-    optional("apiAccessible", Schema::Boolean),
-    optional("cauth", Schema::Boolean),
+    optional("privileged", Boolean),
+    optional("clusterAccessible", Boolean),
+    optional("apiAccessible", Boolean),
+    optional("cauth", Boolean),
 ]);
 
-const RESOURCES: Table = Table(&[
-    optional("limits", Schema::MapOf(&Schema::Scalar)),
-    optional("requests", Schema::MapOf(&Schema::Scalar)),
-]);
+const RESOURCES: Table =
+    Table(&[optional("limits", MapOf(&Scalar)), optional("requests", MapOf(&Scalar))]);
 
 const MODULE: Table<Module> = Table(&[
-    required("name", Schema::Text).set(|it, node| it.name = node.spanned_text()),
-    optional("alias", Schema::MapOf(&Schema::Text)),
-    optional("icon", Schema::Text),
-    optional("sources", Schema::List(&Schema::Text)),
-    required("slots", Schema::List(&Schema::Text))
+    required("name", Text).set(|it, node| it.name = node.spanned_text()),
+    optional("alias", MapOf(&Text)),
+    optional("icon", Text),
+    optional("sources", List(&Text)),
+    required("slots", List(&Text))
         .set(|it, node| it.slots = node.items().iter().filter_map(Node::spanned_text).collect()),
 ]);

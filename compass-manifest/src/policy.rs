@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 use crate::decode;
 use crate::escape::{escape, quote};
 use crate::finding::{Location, Severity};
-use crate::schema::{Schema, Table, optional, required, validate};
+use crate::schema::Schema::{Any, Fields, List, MapOf, Scalar, Text};
+use crate::schema::{Table, optional, required, validate};
 use crate::source::{SourceFile, Span, Spanned};
 use crate::yaml::{self, Node, SyntaxError};
 
@@ -152,7 +153,7 @@ impl Policy {
         };
         let root =
             yaml::parse(source.text()).map_err(|syntax| PolicyError::of_syntax(source, syntax))?;
-        if let Some(violation) = validate(&root, Schema::Fields(&FIELDS)).into_iter().next() {
+        if let Some(violation) = validate(&root, Fields(&FIELDS)).into_iter().next() {
             return Err(error(violation.span, violation.message, violation.help));
         }
         if let Some(duplicate) = root.duplicate_keys().first() {
@@ -209,36 +210,34 @@ impl PolicyError {
 }
 
 const FIELDS: Table<Policy, ValueError> = Table(&[
-    required("version", Schema::Scalar).try_set(|_, node| match node.text() {
+    required("version", Scalar).try_set(|_, node| match node.text() {
         Some("1") => Ok(()),
         _ => {
             let message = "the policy version is not supported";
             Err(value_error(node.span, message, "write `version: 1`"))
         }
     }),
-    optional("registries", Schema::Fields(&registries::FIELDS))
+    optional("registries", Fields(&registries::FIELDS))
         .try_set(|it, node| registries::FIELDS.read(node, &mut it.registries)),
-    optional("store", Schema::Text)
+    optional("store", Text)
         .try_set(|it, node| value::store_url(node).map(|url| it.store = Some(url))),
-    optional("platforms", Schema::List(&Schema::Text))
+    optional("platforms", List(&Text))
         .try_set(|it, node| value::platforms(node).map(|all| it.platforms = all)),
-    optional("plugins", Schema::Fields(&plugins::FIELDS))
+    optional("plugins", Fields(&plugins::FIELDS))
         .try_set(|it, node| plugins::FIELDS.read(node, &mut it.plugins)),
-    optional("hotfixes", Schema::Fields(&hotfixes::FIELDS))
+    optional("hotfixes", Fields(&hotfixes::FIELDS))
         .try_set(|it, node| hotfixes::FIELDS.read(node, &mut it.hotfixes)),
-    optional("products", Schema::Fields(&products::FIELDS))
+    optional("products", Fields(&products::FIELDS))
         .try_set(|it, node| products::FIELDS.read(node, &mut it.products)),
     // After the registries, whose projects the values name.
-    optional("templates", Schema::MapOf(&Schema::Any))
-        .try_set(|it, node| it.templates.read(node, &it.registries)),
+    optional("templates", MapOf(&Any)).try_set(|it, node| it.templates.read(node, &it.registries)),
     // `Scalar` instead of `Text`, because `Text` rejects `off`, which YAML 1.1 parsers read as a
     // boolean.
-    optional("rules", Schema::MapOf(&Schema::Scalar)).try_set(Policy::read_severities),
-    optional("allow", Schema::List(&Schema::Fields(&suppression::FIELDS)))
-        .try_set(Policy::read_suppressions),
-    optional("scope", Schema::Fields(&scope::FIELDS))
+    optional("rules", MapOf(&Scalar)).try_set(Policy::read_severities),
+    optional("allow", List(&Fields(&suppression::FIELDS))).try_set(Policy::read_suppressions),
+    optional("scope", Fields(&scope::FIELDS))
         .try_set(|it, node| scope::FIELDS.read(node, &mut it.scope)),
-    optional("review", Schema::Fields(&review::FIELDS)).try_set(|it, node| it.review.read(node)),
+    optional("review", Fields(&review::FIELDS)).try_set(|it, node| it.review.read(node)),
 ]);
 
 #[cfg(test)]

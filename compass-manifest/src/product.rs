@@ -1,8 +1,9 @@
 //! Reads product manifests, `release-products/<VERSION>.yaml`, and image lists.
 
 use crate::policy::{MAX_PATTERNS, Pattern, PatternError};
+use crate::schema::Schema::{Fields, List, MapOf, Text};
 use crate::schema::{
-    Schema, Table, Violation, ViolationKind, infallible, optional, required, required_group,
+    Table, Violation, ViolationKind, infallible, optional, required, required_group,
 };
 use crate::source::{SourceFile, Span, Spanned};
 use crate::tree::below;
@@ -40,6 +41,7 @@ pub struct ExtraFile {
 
 /// A line of an image list.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ImageListEntry {
     /// The line without surrounding whitespace.
     pub text: String,
@@ -134,25 +136,24 @@ pub(crate) const FIELDS: Table<ProductManifest> =
     Table(&[required_group("metadata", &METADATA), required_group("spec", &SPEC)]);
 
 const METADATA: Table<ProductManifest> = Table(&[
-    required("name", Schema::Text).set(|it, node| it.name = node.spanned_text()),
-    optional("description", Schema::Text),
-    optional("annotations", Schema::MapOf(&Schema::Text)),
+    required("name", Text).set(|it, node| it.name = node.spanned_text()),
+    optional("description", Text),
+    optional("annotations", MapOf(&Text)),
 ]);
 
 const SPEC: Table<ProductManifest> = Table(&[
-    required("version", Schema::Text).set(|it, node| it.version = node.spanned_text()),
-    optional("imageLists", Schema::List(&Schema::Text)).set(|it, node| {
+    required("version", Text).set(|it, node| it.version = node.spanned_text()),
+    optional("imageLists", List(&Text)).set(|it, node| {
         it.image_lists = node.items().iter().filter_map(Node::spanned_text).collect();
     }),
-    optional("addons", Schema::Text).set(|it, node| it.addons = node.spanned_text()),
-    optional("files", Schema::List(&Schema::Fields(&FILE)))
-        .set(|it, node| it.files = infallible(FILE.items(node))),
+    optional("addons", Text).set(|it, node| it.addons = node.spanned_text()),
+    optional("files", List(&Fields(&FILE))).set(|it, node| it.files = infallible(FILE.items(node))),
 ]);
 
 const FILE: Table<ExtraFile> = Table(&[
-    required("source", Schema::Text).set(|it, node| it.source = node.spanned_text()),
-    required("path", Schema::Text).set(|it, node| it.path = node.spanned_text()),
-    optional("mode", Schema::Text).set(|it, node| it.mode = node.spanned_text()),
+    required("source", Text).set(|it, node| it.source = node.spanned_text()),
+    required("path", Text).set(|it, node| it.path = node.spanned_text()),
+    optional("mode", Text).set(|it, node| it.mode = node.spanned_text()),
 ]);
 
 #[cfg(test)]

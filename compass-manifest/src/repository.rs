@@ -18,6 +18,7 @@ use crate::tree::Tree;
 pub(crate) use change::Change;
 pub use document::Document;
 pub(crate) use file_kind::FileKind;
+pub(crate) use files::ValuesFile;
 pub use files::{AddonFile, HotfixFile, ListFile, PluginFile, ProductFile};
 pub(crate) use hotfix_path::HotfixPath;
 use load::LoadedFile;
@@ -185,6 +186,12 @@ impl ReleaseRepository {
     pub(crate) fn addon_documents(&self) -> impl Iterator<Item = &Document> {
         let hotfixes = self.hotfixes.iter().map(|file| &file.document);
         hotfixes.chain(self.addons.iter().map(|file| &file.document))
+    }
+
+    /// Returns the values of hotfixes and addons, with their documents.
+    pub(crate) fn values_files(&self) -> impl Iterator<Item = ValuesFile<'_>> {
+        let hotfixes = self.hotfixes.iter().map(HotfixFile::values_file);
+        hotfixes.chain(self.addons.iter().map(AddonFile::values_file))
     }
 
     /// Returns every document that a finding may point into.

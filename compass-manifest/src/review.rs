@@ -17,12 +17,13 @@
 //! /cc @carol
 //! ");
 //! facts.check_errors = Some(0);
-//! facts.images = Some(vec![ReleaseImage {
-//!     source: "cargo.example/source/compass-plugins-gpu:v0.1.1".parse()?,
-//!     release: "harbor.example/release/compass-plugins-gpu:v0.1.1".parse()?,
-//!     in_source: Evidence::Yes,
-//!     in_release: Evidence::No("the tag does not exist".to_owned()),
-//! }]);
+//! let mut image = ReleaseImage::new(
+//!     "cargo.example/source/compass-plugins-gpu:v0.1.1".parse()?,
+//!     "harbor.example/release/compass-plugins-gpu:v0.1.1".parse()?,
+//! );
+//! image.in_source = Evidence::Yes;
+//! image.in_release = Evidence::No("the tag does not exist".to_owned());
+//! facts.images = Some(vec![image]);
 //! facts.add_comment("alice", "\
 //! image(s) pushed to
 //! cargo.example/source/compass-plugins-gpu:v0.1.1

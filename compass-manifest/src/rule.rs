@@ -1,6 +1,7 @@
 //! Defines the interface of a rule: its description, its input and its output.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use crate::escape::{escape, escape_lines};
 use crate::finding::{Finding, Location, Severity};
@@ -44,8 +45,8 @@ pub struct Rule {
     pub summary: &'static str,
     /// The severity of its findings, unless the policy sets another.
     pub severity: Severity,
-    /// The documentation in Markdown.
-    pub docs: &'static str,
+    /// The documentation.
+    pub docs: RuleDocs,
     /// The files in which an error of the rule blocks packaging.
     pub blocks_packaging: BlocksPackaging,
     /// Whether the rule needs the layout of a repository, so that it does not apply to the files of
@@ -53,6 +54,19 @@ pub struct Rule {
     pub needs_layout: bool,
     /// Adds the rule's findings to the sink.
     pub(crate) apply: Apply,
+}
+
+/// The documentation of a rule: the four sections of its page, in Markdown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RuleDocs {
+    /// What the rule checks.
+    pub what: &'static str,
+    /// Why a violation is bad.
+    pub why: &'static str,
+    /// A violation.
+    pub example: &'static str,
+    /// How to fix a violation.
+    pub fix: &'static str,
 }
 
 /// The function of a rule, which adds the rule's findings to the sink.
@@ -172,7 +186,7 @@ impl Rule {
         code: "",
         summary: "",
         severity: Severity::Error,
-        docs: "",
+        docs: RuleDocs { what: "", why: "", example: "", fix: "" },
         blocks_packaging: BlocksPackaging::Never,
         needs_layout: false,
         apply: |_, _| {},
@@ -191,9 +205,9 @@ impl Rule {
         Self { severity, ..self }
     }
 
-    /// Sets the documentation in Markdown.
+    /// Sets the documentation.
     #[must_use]
-    pub const fn with_docs(self, docs: &'static str) -> Self {
+    pub const fn with_docs(self, docs: RuleDocs) -> Self {
         Self { docs, ..self }
     }
 
@@ -228,6 +242,15 @@ impl Rule {
             subjects: Vec::new(),
             preexisting: false,
         }
+    }
+}
+
+/// Formats the sections with their headings.
+impl fmt::Display for RuleDocs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, why, example, fix } = self;
+        write!(f, "### What it does\n{what}\n\n### Why is this bad?\n{why}\n\n")?;
+        write!(f, "### Example\n{example}\n\n### What to do\n{fix}\n")
     }
 }
 

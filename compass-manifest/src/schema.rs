@@ -190,8 +190,7 @@ impl Key {
 /// Validates a document, and returns all violations.
 pub(crate) fn validate(root: &Node, schema: Schema) -> Vec<Violation> {
     let mut walk = Walk { path: NodePath::default(), violations: Vec::new() };
-    let key_span = root.entries().first().map_or(root.span, |entry| entry.key.span);
-    walk.node(root, schema, key_span);
+    walk.node(root, schema, root.head_span());
     walk.violations
 }
 
@@ -272,7 +271,7 @@ impl<'n> Walk<'n> {
             return self.wrong_type(node, key_span, "a list", help.to_owned());
         };
         for (index, node) in items.iter().enumerate() {
-            self.descend(Step::Item(index), |walk| walk.node(node, item, first_key_span(node)));
+            self.descend(Step::Item(index), |walk| walk.node(node, item, node.head_span()));
         }
     }
 
@@ -362,10 +361,6 @@ impl<'n> Walk<'n> {
     fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
-}
-
-fn first_key_span(node: &Node) -> Span {
-    node.entries().first().map_or(node.span, |entry| entry.key.span)
 }
 
 fn list_names(fields: &dyn Keys) -> String {

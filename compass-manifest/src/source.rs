@@ -75,6 +75,12 @@ impl SourceFile {
         &self.text
     }
 
+    /// Finds the first occurrence of a part within a span.
+    pub(crate) fn find(&self, part: &str, within: Span) -> Option<Span> {
+        let start = within.start + self.text.get(within.range())?.find(part)?;
+        Some(Span { start, end: start + part.len() })
+    }
+
     /// Returns the line and column of a byte offset.
     ///
     /// An offset after the end of the text is treated as the end.

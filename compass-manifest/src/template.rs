@@ -6,6 +6,7 @@ use regex::Regex;
 
 /// A use of a template variable in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Variable<'t> {
     /// The name between the brackets.
     pub name: &'t str,

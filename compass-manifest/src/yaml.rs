@@ -112,6 +112,11 @@ impl Node {
         }
     }
 
+    /// Returns the span of the first key; of the whole node if it has no key.
+    pub(crate) fn head_span(&self) -> Span {
+        self.entries().first().map_or(self.span, |entry| entry.key.span)
+    }
+
     /// Iterates over the node and all values below it, without keys.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Self> {
         let mut pending = vec![self];

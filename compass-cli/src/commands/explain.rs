@@ -43,6 +43,6 @@ fn summary_json(rule: &Rule) -> Value {
 
 fn page_json(rule: &Rule) -> Value {
     let mut page = summary_json(rule);
-    page["docs"] = json!(rule.docs);
+    page["docs"] = json!(rule.docs.to_string());
     page
 }

@@ -150,12 +150,13 @@ fn images(
     };
     let images = repository.target_images(target)?.into_iter().map(|image| {
         let (source, release) = (image.source.to_string(), image.release.to_string());
-        Ok(ReleaseImage {
-            in_source: evidence(&known.in_source, &source),
-            in_release: evidence(&known.in_release, &release),
-            source: source.parse().map_err(CliError::usage)?,
-            release: release.parse().map_err(CliError::usage)?,
-        })
+        let mut image = ReleaseImage::new(
+            source.parse().map_err(CliError::usage)?,
+            release.parse().map_err(CliError::usage)?,
+        );
+        image.in_source = evidence(&known.in_source, &source);
+        image.in_release = evidence(&known.in_release, &release);
+        Ok(image)
     });
     images.collect()
 }

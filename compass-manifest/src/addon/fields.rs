@@ -1,7 +1,10 @@
 //! The fields of addon values, from the lint schema of the addon template.
 
 use super::{AddonValues, Container, HostPort, NodePort};
-use crate::schema::{Schema, Table, infallible, optional, required, required_group};
+use crate::schema::Schema::{
+    Any, Boolean, Fields, List, MapOf, PortOrZero, Scalar, ScalarOrNothing, Text,
+};
+use crate::schema::{Table, infallible, optional, required, required_group};
 use crate::source::Spanned;
 use crate::yaml::Node;
 
@@ -31,200 +34,190 @@ pub(crate) const FIELDS: Table<AddonValues> = Table(&[required_group("_config", 
 
 const CONFIG: Table<AddonValues> = Table(&[
     required_group("_metadata", &METADATA),
-    required("controllers", Schema::List(&Schema::Fields(&CONTROLLER))).set(set_controllers),
+    required("controllers", List(&Fields(&CONTROLLER))).set(set_controllers),
 ]);
 
 const METADATA: Table<AddonValues> = Table(&[
-    required("name", Schema::Scalar).set(|it, node| it.name = node.spanned_text()),
-    required("version", Schema::Text).set(|it, node| it.version = node.spanned_text()),
-    optional("namespace", Schema::Text).set(|it, node| it.namespace = node.spanned_text()),
-    optional("description", Schema::Scalar).set(|it, node| it.description = node.spanned_text()),
-    optional("template", Schema::MapOf(&Schema::Scalar)),
-    optional("creationTime", Schema::Scalar),
-    optional("source", Schema::Scalar),
-    optional("revision", Schema::Scalar),
-    optional("class", Schema::Scalar),
+    required("name", Scalar).set(|it, node| it.name = node.spanned_text()),
+    required("version", Text).set(|it, node| it.version = node.spanned_text()),
+    optional("namespace", Text).set(|it, node| it.namespace = node.spanned_text()),
+    optional("description", Scalar).set(|it, node| it.description = node.spanned_text()),
+    optional("template", MapOf(&Scalar)),
+    optional("creationTime", Scalar),
+    optional("source", Scalar),
+    optional("revision", Scalar),
+    optional("class", Scalar),
 ]);
 
 const CONTAINERS: &str = "containers";
 const INIT_CONTAINERS: &str = "initContainers";
 
 const CONTROLLER: Table<Controller> = Table(&[
-    required("type", Schema::Text),
-    optional("controller", Schema::Fields(&SETTINGS)),
-    optional("schedule", Schema::Fields(&SCHEDULE)),
-    optional("pod", Schema::Fields(&POD)),
-    optional(INIT_CONTAINERS, Schema::List(&Schema::Fields(&CONTAINER)))
+    required("type", Text),
+    optional("controller", Fields(&SETTINGS)),
+    optional("schedule", Fields(&SCHEDULE)),
+    optional("pod", Fields(&POD)),
+    optional(INIT_CONTAINERS, List(&Fields(&CONTAINER)))
         .set(|it, node| it.init_containers = containers(node, INIT_CONTAINERS)),
-    required(CONTAINERS, Schema::List(&Schema::Fields(&CONTAINER)))
+    required(CONTAINERS, List(&Fields(&CONTAINER)))
         .set(|it, node| it.containers = containers(node, CONTAINERS)),
-    optional("volumes", Schema::List(&Schema::Fields(&VOLUME))),
-    optional("services", Schema::List(&Schema::Fields(&SERVICE))).set(|it, node| {
+    optional("volumes", List(&Fields(&VOLUME))),
+    optional("services", List(&Fields(&SERVICE))).set(|it, node| {
         let services = infallible(SERVICE.items(node));
         it.node_ports = services.into_iter().flat_map(Service::node_ports).collect();
     }),
-    optional("configs", Schema::List(&Schema::Fields(&CONFIG_MAP))),
-    optional("secrets", Schema::List(&Schema::Fields(&SECRET))),
+    optional("configs", List(&Fields(&CONFIG_MAP))),
+    optional("secrets", List(&Fields(&SECRET))),
 ]);
 
 const SETTINGS: Table = Table(&[
-    optional("replica", Schema::Scalar),
-    optional("strategy", Schema::Fields(&STRATEGY)),
-    optional("ready", Schema::Scalar),
-    optional("name", Schema::Scalar),
-    optional("domain", Schema::Scalar),
-    optional("parallelism", Schema::Scalar),
-    optional("completions", Schema::Scalar),
-    optional("active", Schema::Scalar),
-    optional("rule", Schema::Scalar),
-    optional("deadline", Schema::Scalar),
-    optional("policy", Schema::Scalar),
-    optional("suspend", Schema::Boolean),
-    optional("history", Schema::MapOf(&Schema::Scalar)),
-    optional("annotations", Schema::List(&Schema::Fields(&PAIR))),
+    optional("replica", Scalar),
+    optional("strategy", Fields(&STRATEGY)),
+    optional("ready", Scalar),
+    optional("name", Scalar),
+    optional("domain", Scalar),
+    optional("parallelism", Scalar),
+    optional("completions", Scalar),
+    optional("active", Scalar),
+    optional("rule", Scalar),
+    optional("deadline", Scalar),
+    optional("policy", Scalar),
+    optional("suspend", Boolean),
+    optional("history", MapOf(&Scalar)),
+    optional("annotations", List(&Fields(&PAIR))),
 ]);
 
-const STRATEGY: Table =
-    Table(&[optional("unavailable", Schema::Scalar), optional("surge", Schema::Scalar)]);
+const STRATEGY: Table = Table(&[optional("unavailable", Scalar), optional("surge", Scalar)]);
 
-const PAIR: Table = Table(&[required("key", Schema::Scalar), optional("value", Schema::Scalar)]);
+const PAIR: Table = Table(&[required("key", Scalar), optional("value", Scalar)]);
 
 const SCHEDULE: Table = Table(&[
-    optional("scheduler", Schema::Scalar),
-    optional("labels", Schema::MapOf(&Schema::Scalar)),
-    optional("affinity", Schema::MapOf(&Schema::Any)),
-    optional("antiaffinity", Schema::MapOf(&Schema::Any)),
-    optional("tolerations", Schema::List(&Schema::MapOf(&Schema::Scalar))),
+    optional("scheduler", Scalar),
+    optional("labels", MapOf(&Scalar)),
+    optional("affinity", MapOf(&Any)),
+    optional("antiaffinity", MapOf(&Any)),
+    optional("tolerations", List(&MapOf(&Scalar))),
 ]);
 
 const POD: Table = Table(&[
-    optional("restart", Schema::Text),
-    optional("dns", Schema::Text),
-    optional("hostname", Schema::Scalar),
-    optional("subdomain", Schema::Scalar),
-    optional("termination", Schema::Scalar),
-    optional("serviceAccountName", Schema::Scalar),
-    optional("host", Schema::MapOf(&Schema::Boolean)),
-    optional("annotations", Schema::List(&Schema::Fields(&PAIR))),
+    optional("restart", Text),
+    optional("dns", Text),
+    optional("hostname", Scalar),
+    optional("subdomain", Scalar),
+    optional("termination", Scalar),
+    optional("serviceAccountName", Scalar),
+    optional("host", MapOf(&Boolean)),
+    optional("annotations", List(&Fields(&PAIR))),
 ]);
 
 const CONTAINER: Table<Container> = Table(&[
-    optional("name", Schema::Scalar),
+    optional("name", Scalar),
     // Optional, because `container-without-image` reports a missing image instead of
     // `missing-field`.
-    optional("image", Schema::Text).set(|it, node| it.image = node.spanned_text()),
-    optional("imagePullPolicy", Schema::Text),
-    optional("tty", Schema::Boolean),
-    optional("command", Schema::List(&Schema::Scalar)),
-    optional("args", Schema::List(&Schema::Scalar)),
-    optional("workingDir", Schema::Scalar),
-    optional("securityContext", Schema::Fields(&SECURITY)),
-    optional("ports", Schema::List(&Schema::Fields(&PORT))).set(|it, node| {
+    optional("image", Text).set(|it, node| it.image = node.spanned_text()),
+    optional("imagePullPolicy", Text),
+    optional("tty", Boolean),
+    optional("command", List(&Scalar)),
+    optional("args", List(&Scalar)),
+    optional("workingDir", Scalar),
+    optional("securityContext", Fields(&SECURITY)),
+    optional("ports", List(&Fields(&PORT))).set(|it, node| {
         let ports = infallible(PORT.items(node)).into_iter();
         it.host_ports = ports.filter_map(Port::host_port).collect();
     }),
-    optional("envFrom", Schema::List(&Schema::MapOf(&Schema::Scalar))),
-    optional("downwardPrefix", Schema::Scalar),
-    optional("env", Schema::List(&Schema::Fields(&ENV))),
-    optional("resources", Schema::Fields(&RESOURCES)),
-    optional("mounts", Schema::List(&Schema::Fields(&MOUNT))),
-    optional("probe", Schema::Fields(&PROBES)),
-    optional("lifecycle", Schema::MapOf(&Schema::Any)),
+    optional("envFrom", List(&MapOf(&Scalar))),
+    optional("downwardPrefix", Scalar),
+    optional("env", List(&Fields(&ENV))),
+    optional("resources", Fields(&RESOURCES)),
+    optional("mounts", List(&Fields(&MOUNT))),
+    optional("probe", Fields(&PROBES)),
+    optional("lifecycle", MapOf(&Any)),
 ]);
 
-const SECURITY: Table = Table(&[
-    optional("privileged", Schema::Boolean),
-    optional("capabilities", Schema::MapOf(&Schema::List(&Schema::Scalar))),
-]);
+const SECURITY: Table =
+    Table(&[optional("privileged", Boolean), optional("capabilities", MapOf(&List(&Scalar)))]);
 
 const PORT: Table<Port> = Table(&[
-    optional("protocol", Schema::Text).set(Port::set_protocol),
-    optional("port", Schema::Scalar),
-    optional("hostPort", Schema::Scalar).set(|it, node| it.port = node.spanned_port()),
+    optional("protocol", Text).set(Port::set_protocol),
+    optional("port", Scalar),
+    optional("hostPort", Scalar).set(|it, node| it.port = node.spanned_port()),
 ]);
 
 const ENV: Table = Table(&[
-    required("name", Schema::Scalar),
-    optional("value", Schema::ScalarOrNothing),
-    optional("from", Schema::MapOf(&Schema::Scalar)),
+    required("name", Scalar),
+    optional("value", ScalarOrNothing),
+    optional("from", MapOf(&Scalar)),
 ]);
 
-const RESOURCES: Table = Table(&[
-    optional("limits", Schema::MapOf(&Schema::Scalar)),
-    optional("requests", Schema::MapOf(&Schema::Scalar)),
-]);
+const RESOURCES: Table =
+    Table(&[optional("limits", MapOf(&Scalar)), optional("requests", MapOf(&Scalar))]);
 
 const MOUNT: Table = Table(&[
-    required("name", Schema::Scalar),
-    required("path", Schema::Scalar),
-    optional("readonly", Schema::Boolean),
-    optional("subpath", Schema::Scalar),
-    optional("propagation", Schema::Text),
+    required("name", Scalar),
+    required("path", Scalar),
+    optional("readonly", Boolean),
+    optional("subpath", Scalar),
+    optional("propagation", Text),
 ]);
 
-const PROBES: Table = Table(&[
-    optional("liveness", Schema::Fields(&PROBE)),
-    optional("readiness", Schema::Fields(&PROBE)),
-]);
+const PROBES: Table =
+    Table(&[optional("liveness", Fields(&PROBE)), optional("readiness", Fields(&PROBE))]);
 
 const PROBE: Table = Table(&[
-    optional("handler", Schema::MapOf(&Schema::Any)),
-    optional("delay", Schema::Scalar),
-    optional("timeout", Schema::Scalar),
-    optional("period", Schema::Scalar),
-    optional("threshold", Schema::MapOf(&Schema::Scalar)),
+    optional("handler", MapOf(&Any)),
+    optional("delay", Scalar),
+    optional("timeout", Scalar),
+    optional("period", Scalar),
+    optional("threshold", MapOf(&Scalar)),
 ]);
 
 const VOLUME: Table = Table(&[
-    required("name", Schema::Scalar),
-    optional("type", Schema::Text),
-    optional("source", Schema::Fields(&VOLUME_SOURCE)),
-    optional("storage", Schema::MapOf(&Schema::Scalar)),
+    required("name", Scalar),
+    optional("type", Text),
+    optional("source", Fields(&VOLUME_SOURCE)),
+    optional("storage", MapOf(&Scalar)),
 ]);
 
 const VOLUME_SOURCE: Table = Table(&[
-    optional("class", Schema::Scalar),
-    optional("modes", Schema::List(&Schema::Scalar)),
-    optional("target", Schema::Scalar),
-    optional("readonly", Schema::Boolean),
-    optional("medium", Schema::ScalarOrNothing),
-    optional("items", Schema::List(&Schema::MapOf(&Schema::Scalar))),
-    optional("default", Schema::Scalar),
-    optional("optional", Schema::Boolean),
-    optional("path", Schema::Scalar),
+    optional("class", Scalar),
+    optional("modes", List(&Scalar)),
+    optional("target", Scalar),
+    optional("readonly", Boolean),
+    optional("medium", ScalarOrNothing),
+    optional("items", List(&MapOf(&Scalar))),
+    optional("default", Scalar),
+    optional("optional", Boolean),
+    optional("path", Scalar),
 ]);
 
 const SERVICE: Table<Service> = Table(&[
-    required("name", Schema::Scalar)
+    required("name", Scalar)
         .set(|it, node| node.text().unwrap_or_default().clone_into(&mut it.name)),
-    optional("type", Schema::Text),
-    optional("export", Schema::Boolean),
-    optional("ports", Schema::List(&Schema::Fields(&SERVICE_PORT)))
+    optional("type", Text),
+    optional("export", Boolean),
+    optional("ports", List(&Fields(&SERVICE_PORT)))
         .set(|it, node| it.ports = infallible(SERVICE_PORT.items(node))),
-    optional("annotations", Schema::List(&Schema::Fields(&PAIR))),
+    optional("annotations", List(&Fields(&PAIR))),
 ]);
 
 const SERVICE_PORT: Table<Port> = Table(&[
-    optional("name", Schema::Scalar),
-    optional("protocol", Schema::Text).set(Port::set_protocol),
-    optional("targetPort", Schema::Scalar),
-    optional("port", Schema::Scalar),
-    optional("nodePort", Schema::PortOrZero).set(|it, node| it.port = node.spanned_port()),
+    optional("name", Scalar),
+    optional("protocol", Text).set(Port::set_protocol),
+    optional("targetPort", Scalar),
+    optional("port", Scalar),
+    optional("nodePort", PortOrZero).set(|it, node| it.port = node.spanned_port()),
 ]);
 
-const CONFIG_MAP: Table = Table(&[
-    required("name", Schema::Scalar),
-    optional("data", Schema::List(&Schema::Fields(&DATA))),
-]);
+const CONFIG_MAP: Table =
+    Table(&[required("name", Scalar), optional("data", List(&Fields(&DATA)))]);
 
 const SECRET: Table = Table(&[
-    required("name", Schema::Scalar),
-    optional("type", Schema::Text),
-    optional("data", Schema::List(&Schema::Fields(&DATA))),
+    required("name", Scalar),
+    optional("type", Text),
+    optional("data", List(&Fields(&DATA))),
 ]);
 
-const DATA: Table =
-    Table(&[required("key", Schema::Scalar), optional("value", Schema::ScalarOrNothing)]);
+const DATA: Table = Table(&[required("key", Scalar), optional("value", ScalarOrNothing)]);
 
 fn set_controllers(addon: &mut AddonValues, list: &Node) {
     for (index, controller) in infallible(CONTROLLER.items(list)).into_iter().enumerate() {
@@ -243,7 +236,7 @@ fn set_controllers(addon: &mut AddonValues, list: &Node) {
 fn containers(list: &Node, key: &str) -> Vec<Container> {
     let read = |(index, node): (usize, &Node)| Container {
         path: format!("{key}[{index}]"),
-        span: node.entries().first().map_or(node.span, |entry| entry.key.span),
+        span: node.head_span(),
         ..infallible(CONTAINER.value(node))
     };
     list.items().iter().enumerate().map(read).collect()

@@ -1,6 +1,6 @@
 //! Applies suppressions: the `allow` list of the policy, and `# compass:allow` comments.
 
-use super::Check;
+use super::{Check, Found};
 use crate::escape::quote;
 use crate::finding::{Finding, Location, Suppressed};
 use crate::policy::POLICY_FILE;
@@ -23,20 +23,16 @@ struct LineSuppression<'d> {
     reason: &'d str,
 }
 
-/// Separates the suppressed findings from the others.
+/// Removes the suppressed findings, and sorts the others by location.
 ///
 /// Adds a finding for each unused suppression, unless the policy turns that rule off.
-pub(super) fn apply(
-    check: &Check<'_>,
-    found: Vec<Finding>,
-    sources: &mut Vec<SourceFile>,
-) -> (Vec<Finding>, Vec<Suppressed>) {
+pub(super) fn apply(check: &Check<'_>, found: &mut Found) -> Vec<Suppressed> {
     let repository = check.head;
     let policy: &[_] = if check.ignores_exceptions { &[] } else { &repository.policy.suppressions };
     let lines: Vec<_> = repository.sources().flat_map(line_suppressions).collect();
     let (mut used, mut lines_used) = (vec![false; policy.len()], vec![false; lines.len()]);
-    let (mut findings, mut suppressed) = (Vec::new(), Vec::new());
-    for finding in found {
+    let mut suppressed = Vec::new();
+    for finding in std::mem::take(&mut found.findings) {
         let by_policy = policy.iter().position(|one| one.suppresses(&finding));
         let by_line = lines.iter().position(|one| one.suppresses(&finding));
         if let Some(index) = by_policy {
@@ -46,37 +42,32 @@ pub(super) fn apply(
             lines_used[index] = true;
             suppressed.push(Suppressed { finding, reason: lines[index].reason.to_owned() });
         } else {
-            findings.push(finding);
+            found.findings.push(finding);
         }
     }
-    let Some(severity) = check.severity(&unused_allowance::RULE) else {
-        return (sorted(findings), suppressed);
-    };
-    let mut report = |source: &SourceFile, span, message: String, help: &str| {
-        let mut finding =
-            unused_allowance::RULE.finding(Location::new(source, span), message, help);
-        finding.severity = severity;
-        findings.push(finding);
-        if sources.iter().all(|known| known.path() != source.path()) {
-            sources.push(source.clone());
+    if let Some(severity) = check.severity(&unused_allowance::RULE) {
+        let mut report = |source: &SourceFile, span, message: String, help: &str| {
+            let location = Location::new(source, span);
+            let mut finding = unused_allowance::RULE.finding(location, message, help);
+            finding.severity = severity;
+            found.findings.push(finding);
+            if found.sources.iter().all(|known| known.path() != source.path()) {
+                found.sources.push(source.clone());
+            }
+        };
+        let fallback = SourceFile::new(POLICY_FILE, "");
+        let policy_source = repository.policy.source.as_ref().unwrap_or(&fallback);
+        for (one, _) in policy.iter().zip(used).filter(|(_, used)| !used) {
+            let message = format!("this suppression of `{}` matches no finding", one.code);
+            report(policy_source, one.span, message, "remove it");
         }
-    };
-    let fallback = SourceFile::new(POLICY_FILE, "");
-    let policy_source = repository.policy.source.as_ref().unwrap_or(&fallback);
-    for (one, _) in policy.iter().zip(used).filter(|(_, used)| !used) {
-        let message = format!("this suppression of `{}` matches no finding", one.code);
-        report(policy_source, one.span, message, "remove it");
+        for (one, _) in lines.iter().zip(lines_used).filter(|(_, used)| !used) {
+            let (message, help) = one.problem(&check.rules);
+            report(&one.document.source, one.span, message, help);
+        }
     }
-    for (one, _) in lines.iter().zip(lines_used).filter(|(_, used)| !used) {
-        let (message, help) = one.problem(&check.rules);
-        report(&one.document.source, one.span, message, help);
-    }
-    (sorted(findings), suppressed)
-}
-
-fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by(Finding::cmp_location);
-    findings
+    found.findings.sort_by(Finding::cmp_location);
+    suppressed
 }
 
 impl LineSuppression<'_> {

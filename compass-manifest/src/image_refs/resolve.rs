@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{ImageUse, ResolvedImage};
 use crate::escape::quote;
-use crate::image::{ImageReference, is_digest, is_repository, is_tag};
+use crate::image::{ImageReference, is_digest, is_repository, is_tag, split_suffix};
 use crate::policy::{Policy, TemplateValue};
 use crate::product::ImageListEntry;
 
@@ -46,14 +46,8 @@ pub(crate) fn is_registry_host(first: &str) -> bool {
 }
 
 fn parse_in_project(project: String, rest: &str) -> Result<ResolvedImage, String> {
-    let (rest, digest) = match rest.split_once('@') {
-        Some((rest, digest)) => (rest, Some(digest)),
-        None => (rest, None),
-    };
-    let (repository, tag) = match rest.split_once(':') {
-        Some((repository, tag)) => (repository, Some(tag)),
-        None => (rest, None),
-    };
+    let (rest, digest) = split_suffix(rest, '@');
+    let (repository, tag) = split_suffix(rest, ':');
     if !is_repository(repository) {
         return Err(format!("{} is not a repository", quote(repository)));
     }

@@ -2,7 +2,8 @@ use regex::{Regex, RegexBuilder};
 
 use super::value::{TEXTS, ValueError, directories, text, texts, value_error};
 use crate::escape::quote;
-use crate::schema::{Schema, Table, optional, required};
+use crate::schema::Schema::{Fields, List, Text};
+use crate::schema::{Table, optional, required};
 use crate::source::{Span, Spanned};
 use crate::yaml::Node;
 
@@ -35,6 +36,7 @@ pub struct PathPattern {
 
 /// The format of the version in a hotfix's path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum VersionFormat {
     /// A HOTFIXVERSION.
     #[default]
@@ -148,17 +150,15 @@ struct PatternFields {
 pub(super) const FIELDS: Table<HotfixPolicy, ValueError> = Table(&[
     optional("directory", TEXTS)
         .try_set(|it, node| directories(node).map(|all| it.directories = all)),
-    optional("namespaces", Schema::List(&Schema::Text)).set(|it, node| it.namespaces = texts(node)),
-    optional("patterns", Schema::List(&Schema::Fields(&PATTERN)))
+    optional("namespaces", List(&Text)).set(|it, node| it.namespaces = texts(node)),
+    optional("patterns", List(&Fields(&PATTERN)))
         .try_set(|it, node| PathPattern::list(node).map(|all| it.patterns = all)),
-    optional("placeholders", Schema::List(&Schema::Text))
-        .set(|it, node| it.placeholders = texts(node)),
+    optional("placeholders", List(&Text)).set(|it, node| it.placeholders = texts(node)),
 ]);
 
 const PATTERN: Table<PatternFields, ValueError> = Table(&[
-    required("path", Schema::Text)
-        .set(|it, node| it.path = Spanned { value: text(node), span: node.span }),
-    required("version", Schema::Text)
+    required("path", Text).set(|it, node| it.path = Spanned { value: text(node), span: node.span }),
+    required("version", Text)
         .try_set(|it, node| VersionFormat::read(node).map(|format| it.format = format)),
 ]);
 

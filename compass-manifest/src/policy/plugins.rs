@@ -1,6 +1,7 @@
 use super::pattern::Pattern;
 use super::value::{TEXTS, ValueError, directories, flag};
-use crate::schema::{Schema, Table, optional};
+use crate::schema::Schema::{Boolean, List, Port};
+use crate::schema::{Table, optional};
 use crate::yaml::{Node, decimal};
 
 /// The settings for plugins.
@@ -31,10 +32,10 @@ impl Default for PluginPolicy {
 pub(super) const FIELDS: Table<PluginPolicy, ValueError> = Table(&[
     optional("directory", TEXTS)
         .try_set(|it, node| directories(node).map(|all| it.directories = all)),
-    optional("prerelease", Schema::Boolean).set(|it, node| it.prerelease = flag(node)),
+    optional("prerelease", Boolean).set(|it, node| it.prerelease = flag(node)),
     optional("shared_slots", TEXTS)
         .try_set(|it, node| Pattern::list(node).map(|all| it.shared_slots = all)),
-    optional("shared_ports", Schema::List(&Schema::Port)).set(|it, node| {
+    optional("shared_ports", List(&Port)).set(|it, node| {
         let texts = node.items().iter().filter_map(Node::text);
         it.shared_ports = texts.filter_map(decimal).collect();
     }),

@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use super::value::{ValueError, flag, text, value_error};
 use crate::escape::quote;
 use crate::image::{ImageReference, is_repository};
-use crate::schema::{Schema, Table, optional, required};
+use crate::schema::Schema::{Boolean, Fields, MapOf, Text};
+use crate::schema::{Table, optional, required};
 use crate::yaml::Node;
 
 /// The registries of a release.
@@ -22,6 +23,7 @@ pub struct Registries {
 
 /// The names of a project in the two registries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Project {
     /// The name in the source registry.
     pub source: String,
@@ -31,6 +33,7 @@ pub struct Project {
 
 /// The connection settings of a registry host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Host {
     /// Whether the host is contacted without TLS.
     pub plain_http: bool,
@@ -47,6 +50,13 @@ pub struct Host {
 impl Default for Registries {
     fn default() -> Self {
         Self::new("cargo.example/source", "harbor.example/release")
+    }
+}
+
+impl Project {
+    /// Creates a project with its names in the source and the release registry.
+    pub fn new(source: impl Into<String>, release: impl Into<String>) -> Self {
+        Self { source: source.into(), release: release.into() }
     }
 }
 
@@ -101,12 +111,9 @@ impl Registries {
     ///
     /// `release` stands for the projects in [`Self::source`] and [`Self::release`].
     fn default_projects(&self) -> BTreeMap<String, Project> {
-        let project = |source: &str, release: &str| Project {
-            source: source.into(),
-            release: release.into(),
-        };
-        let own = project(split_host(&self.source).1, split_host(&self.release).1);
-        [("release".to_owned(), own), ("library".to_owned(), project("library", "library"))].into()
+        let own = Project::new(split_host(&self.source).1, split_host(&self.release).1);
+        let library = Project::new("library", "library");
+        [("release".to_owned(), own), ("library".to_owned(), library)].into()
     }
 }
 
@@ -115,23 +122,23 @@ fn split_host(registry: &str) -> (&str, &str) {
 }
 
 pub(super) const FIELDS: Table<Registries, ValueError> = Table(&[
-    optional("source", Schema::Text).try_set(|it, node| {
+    optional("source", Text).try_set(|it, node| {
         it.source = host_and_project(node)?;
         it.projects = it.default_projects();
         Ok(())
     }),
-    optional("release", Schema::Text).try_set(|it, node| {
+    optional("release", Text).try_set(|it, node| {
         it.release = host_and_project(node)?;
         it.projects = it.default_projects();
         Ok(())
     }),
     // After the registries, because it replaces the default projects in them.
-    optional("projects", Schema::MapOf(&Schema::Fields(&PROJECT))).try_set(|it, node| {
+    optional("projects", MapOf(&Fields(&PROJECT))).try_set(|it, node| {
         let read = node.entries().iter().map(|e| Ok((text(&e.key), PROJECT.value(&e.value)?)));
         it.projects = read.collect::<Result<_, ValueError>>()?;
         Ok(())
     }),
-    optional("hosts", Schema::MapOf(&Schema::Fields(&HOST))).try_set(|it, node| {
+    optional("hosts", MapOf(&Fields(&HOST))).try_set(|it, node| {
         for entry in node.entries() {
             it.hosts.insert(text(&entry.key), HOST.value(&entry.value)?);
         }
@@ -140,17 +147,15 @@ pub(super) const FIELDS: Table<Registries, ValueError> = Table(&[
 ]);
 
 const PROJECT: Table<Project, ValueError> = Table(&[
-    required("source", Schema::Text)
-        .try_set(|it, node| project_name(node).map(|name| it.source = name)),
-    required("release", Schema::Text)
-        .try_set(|it, node| project_name(node).map(|name| it.release = name)),
+    required("source", Text).try_set(|it, node| project_name(node).map(|name| it.source = name)),
+    required("release", Text).try_set(|it, node| project_name(node).map(|name| it.release = name)),
 ]);
 
 const HOST: Table<Host, ValueError> = Table(&[
-    optional("plain_http", Schema::Boolean).set(|it, node| it.plain_http = flag(node)),
-    optional("ca", Schema::Text).set(|it, node| it.ca = Some(text(node))),
-    optional("certificate", Schema::Text).set(|it, node| it.certificate = Some(text(node))),
-    optional("key", Schema::Text).set(|it, node| it.key = Some(text(node))),
+    optional("plain_http", Boolean).set(|it, node| it.plain_http = flag(node)),
+    optional("ca", Text).set(|it, node| it.ca = Some(text(node))),
+    optional("certificate", Text).set(|it, node| it.certificate = Some(text(node))),
+    optional("key", Text).set(|it, node| it.key = Some(text(node))),
 ]);
 
 fn project_name(node: &Node) -> Result<String, ValueError> {

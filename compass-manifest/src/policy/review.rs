@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use super::value::{ValueError, text, texts, value_error};
 use crate::escape::quote;
 use crate::review::{Guard, Queue, Role, Step};
-use crate::schema::{Schema, Table, optional, required};
+use crate::schema::Schema::{Fields, List, MapOf, Text};
+use crate::schema::{Table, optional, required};
 use crate::source::Span;
 use crate::yaml::Node;
 
@@ -50,18 +51,17 @@ pub(super) struct ReviewFields {
 }
 
 pub(super) const FIELDS: Table<ReviewFields, ValueError> = Table(&[
-    optional("cc", Schema::List(&Schema::Text))
-        .try_set(|it, node| accounts(node).map(|cc| it.policy.cc = cc)),
-    optional("kinds", Schema::List(&Schema::Text)).set(|it, node| {
+    optional("cc", List(&Text)).try_set(|it, node| accounts(node).map(|cc| it.policy.cc = cc)),
+    optional("kinds", List(&Text)).set(|it, node| {
         it.policy.kinds = texts(node);
         it.queue = node.span;
     }),
-    optional("roles", Schema::MapOf(&Schema::List(&Schema::Text))).try_set(|it, node| {
+    optional("roles", MapOf(&List(&Text))).try_set(|it, node| {
         let read = node.entries().iter().map(|e| Ok((text(&e.key), accounts(&e.value)?)));
         it.policy.roles = read.collect::<Result<_, ValueError>>()?;
         Ok(())
     }),
-    optional("queue", Schema::List(&Schema::Fields(&STEP))).try_set(|it, node| {
+    optional("queue", List(&Fields(&STEP))).try_set(|it, node| {
         it.steps = STEP.items(node)?;
         it.queue = node.span;
         Ok(())
@@ -69,12 +69,12 @@ pub(super) const FIELDS: Table<ReviewFields, ValueError> = Table(&[
 ]);
 
 const STEP: Table<Step, ValueError> = Table(&[
-    optional("from", Schema::Text).set(|it, node| it.from = Some(text(node))),
-    required("to", Schema::Text).set(|it, node| it.to = text(node)),
-    required("who", Schema::List(&Schema::Text)).set(|it, node| {
+    optional("from", Text).set(|it, node| it.from = Some(text(node))),
+    required("to", Text).set(|it, node| it.to = text(node)),
+    required("who", List(&Text)).set(|it, node| {
         it.who = node.items().iter().filter_map(Node::text).map(Role::new).collect()
     }),
-    optional("guards", Schema::List(&Schema::Text)).try_set(|it, node| {
+    optional("guards", List(&Text)).try_set(|it, node| {
         it.guards = node.items().iter().map(guard).collect::<Result<_, _>>()?;
         Ok(())
     }),

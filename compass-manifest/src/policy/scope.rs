@@ -1,5 +1,6 @@
 use super::value::{ValueError, flag};
-use crate::schema::{Schema, Table, optional};
+use crate::schema::Schema::Boolean;
+use crate::schema::{Table, optional};
 
 /// The files that a pull request may change together with a plugin or hotfix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,7 +13,6 @@ pub struct ScopePolicy {
 }
 
 pub(super) const FIELDS: Table<ScopePolicy, ValueError> = Table(&[
-    optional("image_lists", Schema::Boolean).set(|it, node| it.image_lists = flag(node)),
-    optional("hotfixes_together", Schema::Boolean)
-        .set(|it, node| it.hotfixes_together = flag(node)),
+    optional("image_lists", Boolean).set(|it, node| it.image_lists = flag(node)),
+    optional("hotfixes_together", Boolean).set(|it, node| it.hotfixes_together = flag(node)),
 ]);

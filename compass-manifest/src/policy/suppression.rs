@@ -1,7 +1,8 @@
 use super::pattern::Pattern;
 use super::value::{ValueError, text, value_error};
 use crate::finding::{Finding, Subject};
-use crate::schema::{Schema, Table, optional, required};
+use crate::schema::Schema::{Port, Text};
+use crate::schema::{Table, optional, required};
 use crate::source::Span;
 use crate::yaml::decimal;
 
@@ -30,17 +31,16 @@ impl Suppression {
 }
 
 pub(super) const FIELDS: Table<Suppression, ValueError> = Table(&[
-    required("code", Schema::Text).set(|it, node| {
+    required("code", Text).set(|it, node| {
         it.code = text(node);
         it.span = node.span;
     }),
-    optional("file", Schema::Text)
-        .try_set(|it, node| Pattern::read(node).map(|file| it.file = Some(file))),
-    optional("plugin", Schema::Text).set(|it, node| it.subjects.push(Subject::Plugin(text(node)))),
-    optional("slot", Schema::Text).set(|it, node| it.subjects.push(Subject::Slot(text(node)))),
-    optional("port", Schema::Port)
+    optional("file", Text).try_set(|it, node| Pattern::read(node).map(|file| it.file = Some(file))),
+    optional("plugin", Text).set(|it, node| it.subjects.push(Subject::Plugin(text(node)))),
+    optional("slot", Text).set(|it, node| it.subjects.push(Subject::Slot(text(node)))),
+    optional("port", Port)
         .set(|it, node| it.subjects.extend(node.text().and_then(decimal).map(Subject::Port))),
-    required("reason", Schema::Text).try_set(|it, node| {
+    required("reason", Text).try_set(|it, node| {
         text(node).trim().clone_into(&mut it.reason);
         if it.reason.is_empty() {
             let message = "the suppression gives no reason";

@@ -15,6 +15,7 @@ pub struct Templates {
 
 /// The value of a template variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TemplateValue {
     /// A project of the registry, for example `{release}` in the policy.
     Project(String),

@@ -1,77 +1,53 @@
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::escape::is_unprintable;
-use crate::finding::{Location, Report, Severity};
-use crate::source::Position;
-
-#[derive(Serialize)]
-struct Document<'r> {
-    findings: Vec<Finding<'r>>,
-    counts: Counts,
-    errors: usize,
-    notes: usize,
-    preexisting: usize,
-    allowed: Vec<Suppressed<'r>>,
-    /// An empty list, to which the caller adds its own warnings.
-    warnings: [String; 0],
-}
-
-#[derive(Serialize)]
-struct Counts {
-    errors: usize,
-    warnings: usize,
-    notes: usize,
-}
-
-#[derive(Serialize)]
-struct Suppressed<'r> {
-    reason: &'r str,
-    finding: Finding<'r>,
-}
-
-#[derive(Serialize)]
-struct Finding<'r> {
-    code: &'r str,
-    severity: Severity,
-    message: &'r str,
-    help: &'r str,
-    file: &'r str,
-    start: Position,
-    end: Position,
-    preexisting: bool,
-    related: Vec<Related<'r>>,
-}
-
-#[derive(Serialize)]
-struct Related<'r> {
-    label: &'r str,
-    file: &'r str,
-    start: Position,
-    end: Position,
-}
+use crate::finding::{Finding, Location, Related, Report, Severity};
 
 /// Renders a report as the JSON object that `docs/cli-json.md` describes.
 ///
 /// `warnings` is empty; the command that prints the report adds its warnings.
 pub fn json(report: &Report) -> Value {
-    let allowed = report.suppressed().iter();
-    let allowed =
-        allowed.map(|one| Suppressed { reason: &one.reason, finding: Finding::of(&one.finding) });
-    let object = Document {
-        findings: report.findings().iter().map(Finding::of).collect(),
-        counts: Counts {
-            errors: report.count(Severity::Error),
-            warnings: report.count(Severity::Warning),
-            notes: report.count(Severity::Note),
-        },
-        errors: report.count(Severity::Error),
-        notes: report.count(Severity::Note),
-        preexisting: report.preexisting(),
-        allowed: allowed.collect(),
-        warnings: [],
-    };
-    serde_json::to_value(object).unwrap_or_default()
+    let findings: Vec<_> = report.findings().iter().map(finding).collect();
+    let allowed: Vec<_> = report
+        .suppressed()
+        .iter()
+        .map(|one| json!({"reason": one.reason, "finding": finding(&one.finding)}))
+        .collect();
+    let (errors, notes) = (report.count(Severity::Error), report.count(Severity::Note));
+    let warnings = report.count(Severity::Warning);
+    json!({
+        "findings": findings,
+        "counts": {"errors": errors, "warnings": warnings, "notes": notes},
+        "errors": errors,
+        "notes": notes,
+        "preexisting": report.preexisting(),
+        "allowed": allowed,
+        "warnings": [],
+    })
+}
+
+fn finding(finding: &Finding) -> Value {
+    let Finding { code, severity, message, help, location, .. } = finding;
+    let Location { file, start, end, .. } = location;
+    let related: Vec<_> = finding
+        .related
+        .iter()
+        .map(|Related { label, location, .. }| {
+            let Location { file, start, end, .. } = location;
+            json!({"label": label, "file": file, "start": start, "end": end})
+        })
+        .collect();
+    json!({
+        "code": code,
+        "severity": severity,
+        "message": message,
+        "help": help,
+        "file": file,
+        "start": start,
+        "end": end,
+        "preexisting": finding.preexisting,
+        "related": related,
+    })
 }
 
 /// Formats a JSON value as indented text without a final line break.
@@ -104,27 +80,4 @@ pub fn json_text(value: &Value) -> String {
         }
     }
     safe
-}
-
-impl<'r> Finding<'r> {
-    fn of(finding: &'r crate::finding::Finding) -> Self {
-        let Location { file, start, end, .. } = &finding.location;
-        let related = finding.related.iter().map(|related| Related {
-            label: &related.label,
-            file: &related.location.file,
-            start: related.location.start,
-            end: related.location.end,
-        });
-        Self {
-            code: finding.code,
-            severity: finding.severity,
-            message: &finding.message,
-            help: &finding.help,
-            file,
-            start: *start,
-            end: *end,
-            preexisting: finding.preexisting,
-            related: related.collect(),
-        }
-    }
 }

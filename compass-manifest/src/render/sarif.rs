@@ -39,10 +39,11 @@ pub fn sarif(report: &Report, version: &str) -> Value {
 }
 
 fn descriptor(rule: &Rule) -> Value {
+    let docs = rule.docs.to_string();
     json!({
         "id": rule.code,
         "shortDescription": {"text": rule.summary},
-        "help": {"text": rule.docs, "markdown": rule.docs},
+        "help": {"text": docs, "markdown": docs},
         "defaultConfiguration": {"level": rule.severity.as_str()},
     })
 }

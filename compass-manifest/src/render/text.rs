@@ -9,6 +9,7 @@ use crate::source::SourceFile;
 
 /// The style of rendered text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Style {
     /// Text without terminal escapes.
     #[default]

@@ -47,6 +47,13 @@ pub struct AddonFile {
     pub values: AddonValues,
 }
 
+/// The values of an addon or of a hotfix.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ValuesFile<'r> {
+    pub(crate) document: &'r Document,
+    pub(crate) values: &'r AddonValues,
+}
+
 /// The file of a product manifest.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -96,6 +103,10 @@ impl HotfixFile {
         Self { path: HotfixPath::of(path, policy), document, values }
     }
 
+    pub(crate) fn values_file(&self) -> ValuesFile<'_> {
+        ValuesFile { document: &self.document, values: &self.values }
+    }
+
     /// Returns the addon's name: from the path, otherwise from the values.
     pub fn addon(&self) -> Option<&str> {
         let own = self.values.name.as_ref().map(|name| name.value.as_str());
@@ -119,6 +130,10 @@ impl AddonFile {
     pub(super) fn read(path: &str, bytes: &[u8], overlay: bool) -> Self {
         let (document, values) = Document::read_fields(path, bytes, &addon::FIELDS);
         Self { overlay, document, values }
+    }
+
+    pub(crate) fn values_file(&self) -> ValuesFile<'_> {
+        ValuesFile { document: &self.document, values: &self.values }
     }
 
     /// Returns the addon's name, or its path if it has none.

@@ -4,6 +4,7 @@ use crate::image::ImageReference;
 
 /// A command in a body or a comment, with its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Command {
     /// The line, from 1. For lists and release notes, this is the line of the heading.
     pub line: usize,
@@ -38,6 +39,7 @@ pub enum CommandKind {
 
 /// An item of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListItem<T> {
     /// The line, from 1.
     pub line: usize,

@@ -10,6 +10,7 @@ use super::queue::Role;
 /// The text of a pull request that contains a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Origin {
     /// The body.
     Body,

@@ -30,6 +30,7 @@ pub struct Facts {
 
 /// A comment on a pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Comment {
     /// The login of its author.
     pub author: String,
@@ -39,6 +40,7 @@ pub struct Comment {
 
 /// An image that a release manifest needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReleaseImage {
     /// The reference in the source registry.
     pub source: ImageReference,
@@ -50,7 +52,7 @@ pub struct ReleaseImage {
     pub in_release: Evidence,
 }
 
-/// The truth of a fact: true, false or unknown.
+/// The truth of a fact in three-valued logic, which has no further values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {
     /// The fact is true.
@@ -59,6 +61,14 @@ pub enum Evidence {
     No(String),
     /// The fact is unknown, with the reason, such as `the registry was not contacted`.
     Unknown(String),
+}
+
+impl ReleaseImage {
+    /// Creates an image whose presence in the registries is unknown.
+    pub fn new(source: ImageReference, release: ImageReference) -> Self {
+        let unknown = Evidence::Unknown("the registry was not contacted".to_owned());
+        Self { source, release, in_source: unknown.clone(), in_release: unknown }
+    }
 }
 
 impl Facts {

@@ -31,7 +31,7 @@ pub enum Guard {
     PackagesListed,
 }
 
-/// The result of a guard.
+/// The result of a guard in three-valued logic, which has no further values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {

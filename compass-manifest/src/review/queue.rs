@@ -17,6 +17,7 @@ pub struct Role(String);
 
 /// A step of a queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Step {
     /// The label before the step, without `queue/`; `None` for the first step.
     pub from: Option<String>,
@@ -70,6 +71,34 @@ pub enum QueueError {
     NoKind,
 }
 
+impl Step {
+    /// Creates a first step, without roles and guards.
+    pub fn new(to: impl Into<String>) -> Self {
+        Self { to: to.into(), ..Self::default() }
+    }
+
+    /// Sets the label before the step.
+    #[must_use]
+    pub fn with_from(mut self, from: impl Into<String>) -> Self {
+        self.from = Some(from.into());
+        self
+    }
+
+    /// Adds roles that may request the step.
+    #[must_use]
+    pub fn with_roles<'r>(mut self, roles: impl IntoIterator<Item = &'r str>) -> Self {
+        self.who.extend(roles.into_iter().map(Role::new));
+        self
+    }
+
+    /// Adds guards.
+    #[must_use]
+    pub fn with_guards(mut self, guards: impl IntoIterator<Item = Guard>) -> Self {
+        self.guards.extend(guards);
+        self
+    }
+}
+
 impl Role {
     /// The role of a pull request's author.
     pub const AUTHOR: &'static str = "author";
@@ -109,42 +138,28 @@ impl QueueError {
 impl Default for Queue {
     fn default() -> Self {
         use Guard as G;
-        let step = |from: Option<&str>, to: &str, who: &[&str], guards: &[Guard]| Step {
-            from: from.map(str::to_owned),
-            to: to.to_owned(),
-            who: who.iter().copied().map(Role::new).collect(),
-            guards: guards.to_vec(),
-        };
-        Self {
-            steps: vec![
-                step(
-                    None,
-                    "need-queue",
-                    &["author"],
-                    &[G::Kind, G::AskedInBody, G::ReleaseNote, G::Cc, G::CheckClean],
-                ),
-                step(
-                    Some("need-queue"),
-                    "patches-need-sync-image",
-                    &["author", "owner"],
-                    &[G::ImagesListed, G::ImagesInSource],
-                ),
-                step(
-                    Some("patches-need-sync-image"),
-                    "patches-need-package",
-                    &["platform-release"],
-                    &[G::ImagesInRelease],
-                ),
-                step(
-                    Some("patches-need-package"),
-                    "done-package-uploaded",
-                    &["infra"],
-                    &[G::BundlePublished],
-                ),
-            ],
-            kinds: vec!["release".to_owned()],
-            cc: Vec::new(),
-        }
+        let steps = [
+            Step::new("need-queue").with_roles(["author"]).with_guards([
+                G::Kind,
+                G::AskedInBody,
+                G::ReleaseNote,
+                G::Cc,
+                G::CheckClean,
+            ]),
+            Step::new("patches-need-sync-image")
+                .with_from("need-queue")
+                .with_roles(["author", "owner"])
+                .with_guards([G::ImagesListed, G::ImagesInSource]),
+            Step::new("patches-need-package")
+                .with_from("patches-need-sync-image")
+                .with_roles(["platform-release"])
+                .with_guards([G::ImagesInRelease]),
+            Step::new("done-package-uploaded")
+                .with_from("patches-need-package")
+                .with_roles(["infra"])
+                .with_guards([G::BundlePublished]),
+        ];
+        Self { steps: steps.into(), kinds: vec!["release".to_owned()], cc: Vec::new() }
     }
 }
 

@@ -1,31 +1,25 @@
 use std::collections::BTreeSet;
 
 use crate::escape::quote_name;
-use crate::finding::Severity;
 use crate::repository::{Change, FileKind, HotfixFile, PluginFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::{SourceFile, Span};
 
 pub(crate) static RULE: Rule = Rule {
     code: "change-scope",
     summary: "a change releases one plugin or one hotfix, and contains no other change",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Checks the paths of a change that touches a plugin manifest or a hotfix: it must not touch any other
 file. Deleting or renaming another plugin or hotfix is a change too. The policy can permit changes
 of image lists (`scope.image_lists`), and several hotfixes of one date (`scope.hotfixes_together`).
-Moved hotfixes do not count.
-
-### Why is this bad?
-Review, sync and packaging cover the plugin or hotfix. Nobody checks the other changes.
-
-### Example
-A pull request that changes `release-plugins/gpu.yaml` and `addons/default/gpu/admin/values.yaml`
-
-### What to do
-Move the other change to a separate pull request.
-",
+Moved hotfixes do not count.",
+        why: "\
+Review, sync and packaging cover the plugin or hotfix. Nobody checks the other changes.",
+        example: "\
+A pull request that changes `release-plugins/gpu.yaml` and `addons/default/gpu/admin/values.yaml`",
+        fix: "Move the other change to a separate pull request.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

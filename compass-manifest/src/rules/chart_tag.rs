@@ -1,7 +1,7 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::repository::Document;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::version::ComponentVersion;
 use crate::yaml::Node;
 
@@ -9,23 +9,18 @@ pub(crate) static RULE: Rule = Rule {
     code: "chart-tag",
     summary: "the tags of a chart list are versions, and none decreases",
     severity: Severity::Warning,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Checks the files that `products.chart_lists` of the policy names: each `tag` must be a version, and
-must not be older than at the base.
-
-### Why is this bad?
-The next collection replaces addons by older ones.
-
-### Example
+must not be older than at the base.",
+        why: "The next collection replaces addons by older ones.",
+        example: "\
 ```yaml
 - repositoryFullName: example/console-web
   tag: v3.3.0-alpha.5   # v3.3.0-beta.5 at the base
-```
-
-### What to do
-Correct the tag.
-",
+```",
+        fix: "Correct the tag.",
+    },
     apply,
     ..Rule::DEFAULTS
 };
@@ -47,7 +42,7 @@ fn apply(RuleContext { repository, change, .. }: &RuleContext<'_>, sink: &mut Fi
                     "write the tag of a release, for example `v3.3.0`",
                 );
             } else if let Some(before) = old.and_then(|old| tag_before(old, entry))
-                && is_earlier(text, before)
+                && ComponentVersion::decreases(before, text)
             {
                 let message =
                     format!("the tag decreases from {} to {}", quote(before), quote(text));
@@ -68,9 +63,4 @@ fn tag_before<'r>(old: &'r Document, entry: &Node) -> Option<&'r str> {
             .all(|key| entry.get(key).and_then(Node::text) == other.get(key).and_then(Node::text))
     };
     entries(old).iter().find(same)?.get("tag")?.text()
-}
-
-fn is_earlier(new: &str, old: &str) -> bool {
-    let parsed = (new.parse::<ComponentVersion>(), old.parse::<ComponentVersion>());
-    matches!(parsed, (Ok(new), Ok(old)) if new < old)
 }

@@ -2,29 +2,24 @@ use std::collections::BTreeMap;
 
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "duplicate-image",
     summary: "an image list has no duplicate images",
     severity: Severity::Warning,
-    docs: "\
-### What it does
-Reports an image that occurs twice in an image list. Different lists may share images.
-
-### Why is this bad?
-A change of one of the two lines has no effect.
-
-### Example
+    docs: RuleDocs {
+        what: "\
+Reports an image that occurs twice in an image list. Different lists may share images.",
+        why: "A change of one of the two lines has no effect.",
+        example: "\
 ```
 release/redis:3.0.3
 release/redis:3.0.3
-```
-
-### What to do
-Remove one of them.
-",
+```",
+        fix: "Remove one of them.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

@@ -1,31 +1,24 @@
 use crate::escape::quote;
-use crate::finding::Severity;
 use crate::repository::Document;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::yaml::{DuplicateKey, Node};
 
-pub(super) static RULE: Rule = Rule {
+pub(crate) static RULE: Rule = Rule {
     code: "duplicate-key",
     summary: "a mapping has no duplicate keys",
-    severity: Severity::Error,
-    docs: "\
-### What it does
-Reports a key that occurs twice in a mapping.
-
-### Why is this bad?
-Most YAML parsers silently use the last value, and drop the settings under the first key.
-
-### Example
+    docs: RuleDocs {
+        what: "Reports a key that occurs twice in a mapping.",
+        why: "\
+Most YAML parsers silently use the last value, and drop the settings under the first key.",
+        example: "\
 ```yaml
 service:
   port: 8080
   image: harbor.example/release/compass-plugins-x:v0.1.0
   port: 9090
-```
-
-### What to do
-Keep one of them, or merge their values.
-",
+```",
+        fix: "Keep one of them, or merge their values.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

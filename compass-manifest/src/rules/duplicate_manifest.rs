@@ -3,30 +3,22 @@ use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
 use crate::escape::quote_name;
-use crate::finding::Severity;
 use crate::repository::Document;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "duplicate-manifest",
     summary: "each plugin, product version and addon has one file",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Reports a second manifest of a plugin (`gpu.yaml` and `gpu.yml`, or in two directories), a second
 manifest of a product version (`v2.7.0.yaml` and `2.7.0.yaml`), and a second file of an addon
-(`values.yaml` and `values.yml`).
-
-### Why is this bad?
-Commands cannot know which file is the valid one.
-
-### Example
-`release-plugins/gpu.yaml` and `release-plugins/gpu.yml`
-
-### What to do
-Keep one of them.
-",
+(`values.yaml` and `values.yml`).",
+        why: "Commands cannot know which file is the valid one.",
+        example: "`release-plugins/gpu.yaml` and `release-plugins/gpu.yml`",
+        fix: "Keep one of them.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

@@ -1,25 +1,18 @@
-use crate::finding::Severity;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::{SourceFile, Span};
 
 pub(crate) static RULE: Rule = Rule {
     code: "file-misplaced",
     summary: "a release directory contains only files of releases",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Reports files in the directories of plugins, hotfixes and products that no command reads. `README…`
-and hidden files are permitted.
-
-### Why is this bad?
-The author expects the file to be released, but it is not.
-
-### Example
-`release-plugins/gpu/manager.yaml`: plugin manifests must be directly in `release-plugins`.
-
-### What to do
-Move it to the path that the policy expects, or out of the release directories.
-",
+and hidden files are permitted.",
+        why: "The author expects the file to be released, but it is not.",
+        example: "\
+`release-plugins/gpu/manager.yaml`: plugin manifests must be directly in `release-plugins`.",
+        fix: "Move it to the path that the policy expects, or out of the release directories.",
+    },
     apply,
     needs_layout: true,
     ..Rule::DEFAULTS

@@ -5,7 +5,7 @@ use crate::diff::{Difference, detailed_differences, differences};
 use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::repository::{HotfixFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 use crate::version::HotfixVersion;
 use crate::yaml::Node;
@@ -14,24 +14,21 @@ pub(crate) static RULE: Rule = Rule {
     code: "hotfix-drops-change",
     summary: "a hotfix contains the changes of the previous one",
     severity: Severity::Warning,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Compares a hotfix with the previous one of the same addon and product version. Reports each field
 that the previous hotfix changed and that has the addon's value again. Name, version and description
-are ignored.
-
-### Why is this bad?
+are ignored.",
+        why: "\
 A hotfix replaces all values of the addon. A site that installs the second hotfix loses the fix of
-the first one.
-
-### Example
+the first one.",
+        example: "\
 `v2.7.0-20180605-p1` raises a memory limit. `v2.7.0-20180605-p2` is a copy of the addon, with the old
-limit.
-
-### What to do
+limit.",
+        fix: "\
 Copy the previous hotfix, as `compass bump hotfix ADDON` does. If the change is reverted on purpose,
-suppress the finding: `# compass:allow hotfix-drops-change REASON` on the line.
-",
+suppress the finding: `# compass:allow hotfix-drops-change REASON` on the line.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

@@ -3,32 +3,27 @@ use crate::diff::{Difference, differences};
 use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::repository::HotfixFile;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-field-changed",
     summary: "a hotfix changes only its image, version and description",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Compares the values of a hotfix with those of the addon that it patches. The addon comes from the tag
 of the product version, otherwise from the product's directory; if neither exists and the change
 touches the hotfix, from the base. The image of the first container, name, version and description
-may differ. A difference in another field under `controllers` is a note, any other is an error.
-
-### Why is this bad?
-A hotfix replaces all values of the addon, including those that it changes by mistake.
-
-### Example
+may differ. A difference in another field under `controllers` is a note, any other is an error.",
+        why: "\
+A hotfix replaces all values of the addon, including those that it changes by mistake.",
+        example: "\
 ```yaml
 _config:
   _metadata:
     namespace: kube-system   # default in the addon
-```
-
-### What to do
-Copy the values of the addon: `compass bump hotfix ADDON` does it.
-",
+```",
+        fix: "Copy the values of the addon: `compass bump hotfix ADDON` does it.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

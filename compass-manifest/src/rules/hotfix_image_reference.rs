@@ -1,35 +1,29 @@
 use super::base_addon;
 use crate::escape::quote;
-use crate::finding::Severity;
 use crate::image_refs;
 use crate::policy::VersionFormat;
 use crate::repository::{HotfixFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Spanned;
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-image-reference",
     summary: "the images of a hotfix are `[[ registry_release ]]/<component>:<tag>`",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Checks the image of every container and init container: it consists of a template variable for the
 registry, a component and a tag. If the patched addon is known and the version is a HOTFIXVERSION,
-the images that differ from the addon must have that version as their tag.
-
-### Why is this bad?
+the images that differ from the addon must have that version as their tag.",
+        why: "\
 A site cannot reach the registry of a reference with a host. It does not pull a changed image whose
-tag it already has.
-
-### Example
+tag it already has.",
+        example: "\
 ```yaml
 containers:
 - image: cargo.example/release/console-web:v2.7.0-20180605-p1
-```
-
-### What to do
-Write the reference from the help text.
-",
+```",
+        fix: "Write the reference from the help text.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

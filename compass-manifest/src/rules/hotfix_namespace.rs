@@ -1,26 +1,19 @@
 use crate::escape::quote;
-use crate::finding::Severity;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-namespace",
     summary: "the namespace of a hotfix is one of the policy's",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Checks that the namespaces in the path and in `_config._metadata.namespace` are equal, and one of
-`hotfixes.namespaces` of the policy (by default `default` and `kube-system`).
-
-### Why is this bad?
-The hotfix installs the addon a second time, in another namespace.
-
-### Example
-`release-hotfixes/v2.7.0/console-web-v2.7.0-20180605-p1/kube-sytem/console/web/values.yaml`
-
-### What to do
-Use the namespace of the addon.
-",
+`hotfixes.namespaces` of the policy (by default `default` and `kube-system`).",
+        why: "The hotfix installs the addon a second time, in another namespace.",
+        example: "\
+`release-hotfixes/v2.7.0/console-web-v2.7.0-20180605-p1/kube-sytem/console/web/values.yaml`",
+        fix: "Use the namespace of the addon.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

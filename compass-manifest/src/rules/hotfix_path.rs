@@ -1,29 +1,23 @@
 use crate::escape::quote;
 use crate::finding::Severity;
 use crate::policy::{PathPattern, Policy};
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-path",
     summary: "the path of a hotfix matches a pattern of the policy",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Compares the path of each hotfix with `hotfixes.patterns` of the policy. The built-in pattern is
 `release-hotfixes/<product version>/<addon>-<HOTFIXVERSION>/<namespace>/<group>/<addon>/values.yaml`.
-The same path under `release-plugins` is accepted with a warning.
-
-### Why is this bad?
+The same path under `release-plugins` is accepted with a warning.",
+        why: "\
 Commands read addon, version and namespace from the path. With another path, the package gets a wrong
-name or is not built.
-
-### Example
-`release-hotfixes/compass-hotfixea-mongo-v0.0.4/default/infra/mongo/values.yaml`
-
-### What to do
-Move the file, or add a pattern to `hotfixes.patterns` of the policy.
-",
+name or is not built.",
+        example: "`release-hotfixes/compass-hotfixea-mongo-v0.0.4/default/infra/mongo/values.yaml`",
+        fix: "Move the file, or add a pattern to `hotfixes.patterns` of the policy.",
+    },
     apply,
     needs_layout: true,
     ..Rule::DEFAULTS

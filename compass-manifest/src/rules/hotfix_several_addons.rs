@@ -1,28 +1,20 @@
 use std::collections::BTreeMap;
 
 use crate::escape::quote_name;
-use crate::finding::Severity;
 use crate::repository::HotfixFile;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-several-addons",
     summary: "a hotfix package patches one addon",
-    severity: Severity::Error,
-    docs: "\
-### What it does
-Reports packages that contain the values of several addons.
-
-### Why is this bad?
-A package is named after one addon. Reverting it reverts the other addon too.
-
-### Example
-`critical-daemonset-v2.7.0-20180605-p1/` with `logging-filebeat` and `exporters-node`
-
-### What to do
-Create a package for each addon.
-",
+    docs: RuleDocs {
+        what: "Reports packages that contain the values of several addons.",
+        why: "A package is named after one addon. Reverting it reverts the other addon too.",
+        example: "\
+`critical-daemonset-v2.7.0-20180605-p1/` with `logging-filebeat` and `exporters-node`",
+        fix: "Create a package for each addon.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

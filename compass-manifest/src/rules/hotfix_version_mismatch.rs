@@ -1,35 +1,29 @@
 use std::borrow::Cow;
 
 use crate::escape::quote;
-use crate::finding::Severity;
 use crate::image_refs;
 use crate::policy::VersionFormat;
 use crate::repository::{HotfixFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-version-mismatch",
     summary: "a hotfix has one version in its path, values and image",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Compares `_config._metadata.version` with the version in the path and with the tags of the
 containers: at least one tag must be equal. If the path has the component's own version, a suffix
-may follow it, and `-patch-2` may be written as `-p2`.
-
-### Why is this bad?
+may follow it, and `-patch-2` may be written as `-p2`.",
+        why: "\
 The version is written three times. If one is forgotten, the package has other contents than its name
-says, or an installation does not see that the addon changed.
-
-### Example
+says, or an installation does not see that the addon changed.",
+        example: "\
 `dex-cauth-v2.1.4-20180725/…` with
 ```yaml
 _metadata: {name: dex-cauth, version: v2.1.5}
-```
-
-### What to do
-Correct the wrong version.
-",
+```",
+        fix: "Correct the wrong version.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

@@ -1,30 +1,23 @@
 use std::collections::BTreeMap;
 
 use crate::escape::quote;
-use crate::finding::Severity;
 use crate::repository::{HotfixFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "hotfix-version-reused",
     summary: "a hotfix has a unique version, greater than the earlier ones",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Reports two packages with the same addon, product version and version. For a change, also reports a
-new HOTFIXVERSION that is not greater than the latest one of its addon at the base.
-
-### Why is this bad?
+new HOTFIXVERSION that is not greater than the latest one of its addon at the base.",
+        why: "\
 The store rejects the second package, or replaces the first one by it. A site that installs the
-highest number gets the older hotfix.
-
-### Example
-`v2.7.0-20180605-p1`, if `v2.7.0-20180605-p2` of the same addon exists
-
-### What to do
-Use the next number: `compass bump hotfix ADDON` creates the directory.
-",
+highest number gets the older hotfix.",
+        example: "`v2.7.0-20180605-p1`, if `v2.7.0-20180605-p2` of the same addon exists",
+        fix: "Use the next number: `compass bump hotfix ADDON` creates the directory.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

@@ -3,31 +3,26 @@ use crate::finding::Severity;
 use crate::image::{is_repository, is_tag};
 use crate::image_refs::is_registry_host;
 use crate::policy::Registries;
-use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "image-list-syntax",
     summary: "a line of an image list is `project/name:tag`",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Checks that image lists are UTF-8 text, and that each line is `project/name:tag`, with a project of
 `registries.projects` of the policy and without a registry host. Empty lines and lines that begin
-with `#` are ignored. Whitespace around an image is a warning.
-
-### Why is this bad?
-Scripts split the lines at whitespace and slashes: they skip an invalid line, or pull another image.
-
-### Example
+with `#` are ignored. Whitespace around an image is a warning.",
+        why: "\
+Scripts split the lines at whitespace and slashes: they skip an invalid line, or pull another image.",
+        example: "\
 ```
 library/php/7.1-apache
 release/microservice-admin: v0.0.3
-```
-
-### What to do
-Write `library/php:7.1-apache`.
-",
+```",
+        fix: "Write `library/php:7.1-apache`.",
+    },
     apply,
     blocks_packaging: BlocksPackaging::Always,
     ..Rule::DEFAULTS

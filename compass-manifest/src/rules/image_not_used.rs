@@ -4,27 +4,22 @@ use super::image_list_syntax::is_listable;
 use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::repository::{ListFile, ReleaseRepository};
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
 pub(crate) static RULE: Rule = Rule {
     code: "image-not-used",
     summary: "an image list for addons contains only images that addons use",
     severity: Severity::Warning,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Reports images in the lists of `products.addon_lists` of the policy that no addon and no plugin
-uses.
-
-### Why is this bad?
+uses.",
+        why: "\
 The image is synced and packaged without need. Often the addon has a new tag, and the list has the
-old one.
-
-### Example
-`release/app-admin:v0.3.20`, when the addon uses `v0.3.21`
-
-### What to do
-Remove or correct the line.
-",
+old one.",
+        example: "`release/app-admin:v0.3.20`, when the addon uses `v0.3.21`",
+        fix: "Remove or correct the line.",
+    },
     apply,
     needs_layout: true,
     ..Rule::DEFAULTS

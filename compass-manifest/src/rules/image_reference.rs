@@ -1,31 +1,24 @@
 use crate::escape::quote;
-use crate::finding::Severity;
 use crate::image_refs::ImageUse;
 use crate::repository::{Document, ReleaseRepository};
-use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "image-reference",
     summary: "every image reference can be resolved",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Reports invalid image references in addons, hotfixes and plugins. A reference is a template variable
 or a registry host, a repository and a tag, without whitespace. Its variables need a value in the
-policy.
-
-### Why is this bad?
-A package cannot contain an image that cannot be resolved.
-
-### Example
+policy.",
+        why: "A package cannot contain an image that cannot be resolved.",
+        example: "\
 ```yaml
 image: '[[ registry_release ]]/microservice-admin: v0.0.3'
-```
-
-### What to do
-Write `'[[ registry_release ]]/<component>:<tag>'`.
-",
+```",
+        fix: "Write `'[[ registry_release ]]/<component>:<tag>'`.",
+    },
     apply,
     blocks_packaging: BlocksPackaging::Always,
     ..Rule::DEFAULTS

@@ -1,27 +1,19 @@
-use crate::finding::Severity;
-use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 use crate::schema::ViolationKind;
 
-pub(super) static RULE: Rule = Rule {
+pub(crate) static RULE: Rule = Rule {
     code: "missing-field",
     summary: "a release manifest has all required fields",
-    severity: Severity::Error,
-    docs: "\
-### What it does
-Reports missing required fields of release manifests.
-
-### Why is this bad?
-The installation on site rejects the manifest.
-
-### Example
+    docs: RuleDocs {
+        what: "Reports missing required fields of release manifests.",
+        why: "The installation on site rejects the manifest.",
+        example: "\
 ```yaml
 metadata: {alias: GPU}
 ```
-`metadata.name` is missing.
-
-### What to do
-Add the field.
-",
+`metadata.name` is missing.",
+        fix: "Add the field.",
+    },
     apply,
     blocks_packaging: BlocksPackaging::InProductManifest,
     ..Rule::DEFAULTS

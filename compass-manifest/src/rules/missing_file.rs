@@ -1,31 +1,25 @@
 use crate::escape::{quote, quote_name};
 use crate::finding::Severity;
 use crate::repository::{ProductFile, ReleaseRepository};
-use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 use crate::tree::EntryKind;
 use crate::yaml::Node;
 
 pub(crate) static RULE: Rule = Rule {
     code: "missing-file",
     summary: "the files that product manifests and chart lists name exist",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Checks that the image lists, the addon directory and the extra files of product manifests exist, and
 the addon of each entry of a chart list. A Git LFS pointer to a packaged file is a warning: its
-content must be fetched before packaging.
-
-### Why is this bad?
-The bundle is incomplete.
-
-### Example
+content must be fetched before packaging.",
+        why: "The bundle is incomplete.",
+        example: "\
 ```yaml
 imageLists: [\"image-lists/*.list\"]   # the directory is images-lists
-```
-
-### What to do
-Correct the path, or add the file.
-",
+```",
+        fix: "Correct the path, or add the file.",
+    },
     apply,
     blocks_packaging: BlocksPackaging::InProductManifest,
     needs_layout: true,

@@ -1,27 +1,22 @@
 use crate::escape::{quote, quote_name};
 use crate::finding::Severity;
 use crate::image_refs::ResolvedImage;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
 pub(crate) static RULE: Rule = Rule {
     code: "mutable-tag",
     summary: "no image has the tag `latest`",
     severity: Severity::Warning,
-    docs: "\
-### What it does
-Reports images of addons, hotfixes and image lists whose tag is `latest`.
-
-### Why is this bad?
-The tag may refer to another image tomorrow: two packages of one version have different contents.
-
-### Example
+    docs: RuleDocs {
+        what: "Reports images of addons, hotfixes and image lists whose tag is `latest`.",
+        why: "\
+The tag may refer to another image tomorrow: two packages of one version have different contents.",
+        example: "\
 ```yaml
 image: '[[ registry_release ]]/console-web:latest'
-```
-
-### What to do
-Use a version as the tag.
-",
+```",
+        fix: "Use a version as the tag.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

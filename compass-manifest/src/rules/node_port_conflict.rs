@@ -1,30 +1,24 @@
-use crate::finding::Severity;
 use crate::repository::AddonFile;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::rules::PortClaim;
 
 pub(crate) static RULE: Rule = Rule {
     code: "node-port-conflict",
     summary: "each node port is used by one addon of a product",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what:
+            "\
 Reports a node port that a product's services claim twice, in one addon or in several. One service
 may use a port for several protocols. An addon in an overlay directory replaces the addon of the
-same name. Hotfixes are not compared, because they repeat the ports of the addon that they replace.
-
-### Why is this bad?
-The addon that is installed second does not start.
-
-### Example
+same name. Hotfixes are not compared, because they repeat the ports of the addon that they replace.",
+        why: "The addon that is installed second does not start.",
+        example: "\
 Two addons with
 ```yaml
 nodePort: 30069
-```
-
-### What to do
-Choose another port for one of them.
-",
+```",
+        fix: "Choose another port for one of them.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

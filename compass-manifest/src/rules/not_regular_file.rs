@@ -2,33 +2,26 @@ use crate::escape::quote_name;
 use crate::finding::Severity;
 use crate::policy::Pattern;
 use crate::repository::{FileKind, ReleaseRepository};
-use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::{SourceFile, Span};
 use crate::tree::{EntryKind, below_any};
 
 pub(crate) static RULE: Rule = Rule {
     code: "not-regular-file",
     summary: "the files of a release are regular files",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Reports symbolic links, submodules, pipes and devices at the path of a manifest, an image list or
 another file of a release, or of a directory of such files. They are not read: a link may point to
 any file of the machine.
 
 The rule also reports a file whose path is not UTF-8: no manifest can name it.
 
-A link next to image lists, which may point to more lists, is a warning.
-
-### Why is this bad?
-The target of the link is neither checked nor packaged.
-
-### Example
-`images-lists/current.list -> ../versions/v2.7.0.list`
-
-### What to do
-Replace it by the file itself, or name the target of the link.
-",
+A link next to image lists, which may point to more lists, is a warning.",
+        why: "The target of the link is neither checked nor packaged.",
+        example: "`images-lists/current.list -> ../versions/v2.7.0.list`",
+        fix: "Replace it by the file itself, or name the target of the link.",
+    },
     apply,
     blocks_packaging: BlocksPackaging::Always,
     ..Rule::DEFAULTS

@@ -1,25 +1,19 @@
 use crate::finding::Severity;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
 pub(crate) static RULE: Rule = Rule {
     code: "placeholder-left",
     summary: "the README of a release contains no placeholder",
     severity: Severity::Warning,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Searches the `README` files of the release directories for the texts in `hotfixes.placeholders` of
-the policy.
-
-### Why is this bad?
-The README does not describe the release.
-
-### Example
-`### pm complete this doc`
-
-### What to do
-Replace the placeholder by a description of the release.
-",
+the policy.",
+        why: "The README does not describe the release.",
+        example: "`### pm complete this doc`",
+        fix: "Replace the placeholder by a description of the release.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

@@ -1,34 +1,28 @@
 use super::plugin_name_mismatch::IMAGE_PREFIX;
 use crate::escape::{quote, quote_name};
-use crate::finding::Severity;
 use crate::image::ImageReference;
 use crate::repository::PluginFile;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(super) static RULE: Rule = Rule {
+pub(crate) static RULE: Rule = Rule {
     code: "plugin-image-reference",
     summary: "`spec.service.image` is `<release registry>/compass-plugins-<plugin>:<VERSION>`",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Checks that `spec.service.image` is in the release registry, is named `compass-plugins-…`, and has
-`spec.version` as its tag.
-
-### Why is this bad?
+`spec.version` as its tag.",
+        why: "\
 A site cannot pull an image from another registry. If the tag is not the version, the package
-contains another version than its name says.
-
-### Example
+contains another version than its name says.",
+        example: "\
 ```yaml
 spec:
   version: v0.1.4
   service:
     image: harbor.example/release/compass-plugins-gpu-manager:v0.1.3
-```
-
-### What to do
-Write the reference from the help text.
-",
+```",
+        fix: "Write the reference from the help text.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

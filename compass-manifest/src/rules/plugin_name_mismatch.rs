@@ -1,33 +1,27 @@
 use crate::escape::quote;
-use crate::finding::Severity;
 use crate::image::ImageReference;
 use crate::repository::PluginFile;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
 /// The prefix of the image names of plugins.
 pub(super) const IMAGE_PREFIX: &str = "compass-plugins-";
 
-pub(super) static RULE: Rule = Rule {
+pub(crate) static RULE: Rule = Rule {
     code: "plugin-name-mismatch",
     summary: "a plugin has one name in its file name, manifest and image",
-    severity: Severity::Error,
-    docs: "\
-### What it does
-Compares the file's name, `metadata.name`, and the plugin's name in `spec.service.image`.
-
-### Why is this bad?
+    docs: RuleDocs {
+        what: "\
+Compares the file's name, `metadata.name`, and the plugin's name in `spec.service.image`.",
+        why: "\
 The package has the name of the file, the plugin centre uses `metadata.name`, and the registry the
-image name. If they differ, a plugin cannot be traced from one to the other.
-
-### Example
+image name. If they differ, a plugin cannot be traced from one to the other.",
+        example: "\
 `release-plugins/istio-manager.yaml` with
 ```yaml
 metadata: {name: servicemesh}
-```
-
-### What to do
-Use one name in all three places.
-",
+```",
+        fix: "Use one name in all three places.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

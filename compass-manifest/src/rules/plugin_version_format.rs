@@ -1,29 +1,22 @@
 use crate::escape::quote;
-use crate::finding::Severity;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::version::PluginVersion;
 
-pub(super) static RULE: Rule = Rule {
+pub(crate) static RULE: Rule = Rule {
     code: "plugin-version-format",
     summary: "`spec.version` of a plugin is `vMAJOR.MINOR.PATCH`",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Checks that `spec.version` is `vMAJOR.MINOR.PATCH`. With `plugins.prerelease: true` in the policy,
-`vMAJOR.MINOR.PATCH-PRERELEASE` is valid too.
-
-### Why is this bad?
-Versions in another format cannot be compared to find the newest package.
-
-### Example
+`vMAJOR.MINOR.PATCH-PRERELEASE` is valid too.",
+        why: "Versions in another format cannot be compared to find the newest package.",
+        example: "\
 ```yaml
 spec:
   version: 1.0.6
-```
-
-### What to do
-Write `v1.0.6`.
-",
+```",
+        fix: "Write `v1.0.6`.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

@@ -1,30 +1,24 @@
 use crate::escape::quote;
-use crate::finding::Severity;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::version::PluginVersion;
 
 pub(crate) static RULE: Rule = Rule {
     code: "plugin-version-not-increased",
     summary: "a changed plugin has a greater version",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Compares each changed plugin manifest with its state at the base: `spec.version` must increase.
-Changes of comments and layout need no new version.
-
-### Why is this bad?
+Changes of comments and layout need no new version.",
+        why: "\
 A published version never changes: other contents cannot be published under it, and sites do not see
-the update.
-
-### Example
+the update.",
+        example: "\
 ```yaml
 spec:
   version: v0.1.3   # and v0.1.3 or v0.1.4 at the base
-```
-
-### What to do
-Run `compass bump plugin NAME`, which writes the next version and the image's tag.
-",
+```",
+        fix: "Run `compass bump plugin NAME`, which writes the next version and the image's tag.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

@@ -1,7 +1,7 @@
 use crate::diff::differences;
 use crate::finding::Severity;
 use crate::policy::POLICY_FILE;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::{SourceFile, Span};
 use crate::tree::Tree;
 use crate::yaml::{self, Node};
@@ -10,27 +10,24 @@ pub(crate) static RULE: Rule = Rule {
     code: "policy-changed",
     summary: "a change does not edit the policy",
     severity: Severity::Warning,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Compares `.compass.yaml` with its state at the base, and names each key that differs. Comments and
 layout are ignored.
 
 The change is checked by the policy of the base, so it cannot turn off a rule for itself. Findings
-that only one of the two policies gives are marked.
-
-### Why is this bad?
+that only one of the two policies gives are marked.",
+        why: "\
 The policy sets the rules, the registries and the reviewers. A change of it affects every later
-release, so it needs a separate review.
-
-### Example
+release, so it needs a separate review.",
+        example: "\
 ```yaml
 version: 1
 rules: {change-scope: off}   # `change-scope: error` at the base
-```
-
-### What to do
-Review the keys in the message. Move the change of the policy to a separate pull request.
-",
+```",
+        fix: "\
+Review the keys in the message. Move the change of the policy to a separate pull request.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

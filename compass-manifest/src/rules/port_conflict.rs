@@ -1,31 +1,26 @@
 use std::collections::BTreeMap;
 
-use crate::finding::{Severity, Subject};
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::finding::Subject;
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(super) static RULE: Rule = Rule {
+pub(crate) static RULE: Rule = Rule {
     code: "port-conflict",
     summary: "each port is used by one plugin",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Reports a `spec.service.port` that several plugins claim. `plugins.shared_ports` of the policy lists
-the ports that plugins may share.
-
-### Why is this bad?
-If plugins share an address, only one of them can listen on the port.
-
-### Example
+the ports that plugins may share.",
+        why: "If plugins share an address, only one of them can listen on the port.",
+        example: "\
 Two plugins with
 ```yaml
 service:
   port: 8080
-```
-
-### What to do
+```",
+        fix: "\
 Choose another port for one of them. If each service has its own address, add the port to
-`plugins.shared_ports`.
-",
+`plugins.shared_ports`.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

@@ -1,29 +1,22 @@
 use std::collections::BTreeSet;
 
 use crate::escape::quote;
-use crate::finding::Severity;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
 pub(crate) static RULE: Rule = Rule {
     code: "product-file-path",
     summary: "an extra file of a product has a path inside the bundle",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Checks `spec.files` of product manifests: each `path` must be relative, without `..`, and unique, and
-`mode` must be octal permissions.
-
-### Why is this bad?
-Unpacking rejects a bundle that writes outside of its directory.
-
-### Example
+`mode` must be octal permissions.",
+        why: "Unpacking rejects a bundle that writes outside of its directory.",
+        example: "\
 ```yaml
 files: [{source: hack/install.sh, path: ../install.sh}]
-```
-
-### What to do
-Write a relative path inside the bundle.
-",
+```",
+        fix: "Write a relative path inside the bundle.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

@@ -1,26 +1,18 @@
 use crate::escape::quote;
-use crate::finding::Severity;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 use crate::version::ProductVersion;
 
 pub(crate) static RULE: Rule = Rule {
     code: "product-version-format",
     summary: "a product manifest has one version in its name and `spec.version`",
-    severity: Severity::Error,
-    docs: "\
-### What it does
-Checks that the file name and `spec.version` are the same product version.
-
-### Why is this bad?
-The bundle has the name of the version, and commands find the manifest by its file name.
-
-### Example
-`release-products/v2.7.0.yaml` with `version: v2.7.1`
-
-### What to do
-Use one product version, for example `v2.7.0` or `v2.8.0-rc.1`, for both.
-",
+    docs: RuleDocs {
+        what: "Checks that the file name and `spec.version` are the same product version.",
+        why: "\
+The bundle has the name of the version, and commands find the manifest by its file name.",
+        example: "`release-products/v2.7.0.yaml` with `version: v2.7.1`",
+        fix: "Use one product version, for example `v2.7.0` or `v2.8.0-rc.1`, for both.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

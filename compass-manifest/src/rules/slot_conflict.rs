@@ -1,32 +1,26 @@
 use std::collections::BTreeMap;
 
 use crate::escape::quote;
-use crate::finding::{Severity, Subject};
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::finding::Subject;
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(super) static RULE: Rule = Rule {
+pub(crate) static RULE: Rule = Rule {
     code: "slot-conflict",
     summary: "each slot is used by one plugin",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Reports a slot that several plugins claim. Modules of one plugin may share a slot, and
-`plugins.shared_slots` of the policy lists the slots that plugins may share.
-
-### Why is this bad?
-The user interface shows only one of the plugins.
-
-### Example
+`plugins.shared_slots` of the policy lists the slots that plugins may share.",
+        why: "The user interface shows only one of the plugins.",
+        example: "\
 Two plugins with
 ```yaml
 modules:
 - name: a
   slots: [system.gpu]
-```
-
-### What to do
-Choose another slot for one of them, or add the slot to `plugins.shared_slots`.
-",
+```",
+        fix: "Choose another slot for one of them, or add the slot to `plugins.shared_slots`.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

@@ -1,34 +1,28 @@
 use crate::escape::quote;
 use crate::finding::Severity;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::repository::ValuesFile;
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
 pub(crate) static RULE: Rule = Rule {
     code: "stale-description",
     summary: "a description `<name>-v<version>` has the current version",
     severity: Severity::Note,
-    docs: "\
-### What it does
-Compares the version at the end of `_config._metadata.description` with `_metadata.version`.
-
-### Why is this bad?
-Readers of the description see a wrong version.
-
-### Example
+    docs: RuleDocs {
+        what: "\
+Compares the version at the end of `_config._metadata.description` with `_metadata.version`.",
+        why: "Readers of the description see a wrong version.",
+        example: "\
 ```yaml
 _metadata: {name: hodor, version: v1.0.5, description: hodor-v1.0.0}
-```
-
-### What to do
-Update the version in the description, or remove it.
-",
+```",
+        fix: "Update the version in the description, or remove it.",
+    },
     apply,
     ..Rule::DEFAULTS
 };
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
-    let hotfixes = repository.hotfixes.iter().map(|file| (&file.document, &file.values));
-    let addons = repository.addons.iter().map(|file| (&file.document, &file.values));
-    for (document, values) in hotfixes.chain(addons) {
+    for ValuesFile { document, values } in repository.values_files() {
         let (Some(description), Some(version)) = (&values.description, &values.version) else {
             continue;
         };

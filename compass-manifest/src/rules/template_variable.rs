@@ -2,7 +2,7 @@ use crate::escape::quote;
 use crate::finding::Severity;
 use crate::policy::Policy;
 use crate::repository::Document;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 use crate::suggest;
 use crate::template::variables;
@@ -11,24 +11,20 @@ pub(crate) static RULE: Rule = Rule {
     code: "template-variable",
     summary: "every template variable is well formed and in the policy",
     severity: Severity::Warning,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Checks the template variables in addons and hotfixes: they must be written as `[[ name ]]`, with one
 space on each side of the name, and be in `templates` of the policy. Variables whose value is known
-only on site are listed there without a value.
-
-### Why is this bad?
+only on site are listed there without a value.",
+        why: "\
 The installer does not replace an unknown variable: `[[ regstry_release ]]/console-web` is not an
-image.
-
-### Example
+image.",
+        example: "\
 ```yaml
 image: '[[ registry_relase ]]/console-web:v1.0.0'
-```
-
-### What to do
-Correct the name, or add it to `templates`: `name: ~`.
-",
+```",
+        fix: "Correct the name, or add it to `templates`: `name: ~`.",
+    },
     apply,
     ..Rule::DEFAULTS
 };
@@ -51,7 +47,7 @@ fn check(policy: &Policy, document: &Document, text: &str, span: Span, sink: &mu
             return;
         }
         let written = &text[variable.start..variable.end];
-        let found = find_in(document.source.text(), written, Span { start: after, end: span.end });
+        let found = document.source.find(written, Span { start: after, end: span.end });
         after = found.map_or(after, |found| found.end);
         let span = found.unwrap_or(span);
         let name = variable.name;
@@ -69,9 +65,4 @@ fn check(policy: &Policy, document: &Document, text: &str, span: Span, sink: &mu
             sink.add(&document.source, span, message, help);
         }
     }
-}
-
-fn find_in(text: &str, part: &str, within: Span) -> Option<Span> {
-    let start = within.start + text.get(within.range())?.find(part)?;
-    Some(Span { start, end: start + part.len() })
 }

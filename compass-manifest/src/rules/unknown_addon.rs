@@ -1,33 +1,26 @@
 use std::collections::BTreeSet;
 
 use crate::escape::quote;
-use crate::finding::Severity;
 use crate::repository::AddonFile;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::suggest;
 use crate::yaml::Node;
 
 pub(crate) static RULE: Rule = Rule {
     code: "unknown-addon",
     summary: "an installation descriptor names only existing addons",
-    severity: Severity::Error,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Reports addons and `deps` in the files of `products.descriptors` of the policy that have no values
-file.
-
-### Why is this bad?
-The installation stops at the unknown addon.
-
-### Example
+file.",
+        why: "The installation stops at the unknown addon.",
+        example: "\
 ```yaml
 spec:
   systemAddons: [{name: kubernetes-admin-server}]
-```
-
-### What to do
-Remove the entry, or correct its name.
-",
+```",
+        fix: "Remove the entry, or correct its name.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

@@ -1,27 +1,20 @@
 use crate::escape::quote_name;
-use crate::finding::Severity;
 use crate::image_refs::ResolvedImage;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
 pub(crate) static RULE: Rule = Rule {
     code: "unpinned-image",
     summary: "every image has a tag or a digest",
-    severity: Severity::Error,
-    docs: "\
-### What it does
-Reports `image` fields of addons and hotfixes that have neither a tag nor a digest.
-
-### Why is this bad?
-Without a tag, container tools use `latest`, which may refer to another image every day.
-
-### Example
+    docs: RuleDocs {
+        what: "Reports `image` fields of addons and hotfixes that have neither a tag nor a digest.",
+        why: "\
+Without a tag, container tools use `latest`, which may refer to another image every day.",
+        example: "\
 ```yaml
 image: '[[ registry_release ]]/console-web'
-```
-
-### What to do
-Add the tag.
-",
+```",
+        fix: "Add the tag.",
+    },
     apply,
     ..Rule::DEFAULTS
 };

@@ -1,25 +1,17 @@
-use crate::finding::Severity;
-use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 
 pub(crate) static RULE: Rule = Rule {
     code: "unquoted-template",
     summary: "a value that begins with a template variable is quoted",
-    severity: Severity::Error,
-    docs: "\
-### What it does
-Reports an unquoted `[[ x ]]`, which YAML reads as a list in a list.
-
-### Why is this bad?
-The installer gets a list or nothing instead of a text.
-
-### Example
+    docs: RuleDocs {
+        what: "Reports an unquoted `[[ x ]]`, which YAML reads as a list in a list.",
+        why: "The installer gets a list or nothing instead of a text.",
+        example: "\
 ```yaml
 value: [[ oidcIssuer ]]
-```
-
-### What to do
-Write `'[[ oidcIssuer ]]'`.
-",
+```",
+        fix: "Write `'[[ oidcIssuer ]]'`.",
+    },
     apply,
     blocks_packaging: BlocksPackaging::Always,
     ..Rule::DEFAULTS

@@ -1,27 +1,22 @@
 use crate::finding::Severity;
-use crate::rule::{FindingSink, Rule, RuleContext};
+use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
 pub(crate) static RULE: Rule = Rule {
     code: "unused-allowance",
     summary: "every suppression matches a finding, and gives a reason",
     severity: Severity::Warning,
-    docs: "\
-### What it does
+    docs: RuleDocs {
+        what: "\
 Reports suppressions that match no finding, name no rule, or give no reason: entries of `allow` in the
-policy, and comments `# compass:allow CODE REASON` on a line or above it.
-
-### Why is this bad?
-An unused suppression hides the next problem of its kind.
-
-### Example
+policy, and comments `# compass:allow CODE REASON` on a line or above it.",
+        why: "An unused suppression hides the next problem of its kind.",
+        example: "\
 ```yaml
 allow:
 - {code: port-conflict, plugin: gone, reason: own address}
-```
-
-### What to do
-Remove it, or correct its code or reason.
-",
+```",
+        fix: "Remove it, or correct its code or reason.",
+    },
     apply,
     needs_layout: true,
     ..Rule::DEFAULTS

@@ -1,28 +1,21 @@
-use crate::finding::Severity;
-use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 use crate::schema::ViolationKind;
 
-pub(super) static RULE: Rule = Rule {
+pub(crate) static RULE: Rule = Rule {
     code: "wrong-type",
     summary: "every field has the expected type",
-    severity: Severity::Error,
-    docs: "\
-### What it does
-Reports a field whose value has another type than expected.
-
-### Why is this bad?
+    docs: RuleDocs {
+        what: "Reports a field whose value has another type than expected.",
+        why: "\
 YAML parsers read `1.10` as the number 1.1, and some read `yes` as a boolean: the program gets another
-value than the author wrote.
-
-### Example
+value than the author wrote.",
+        example: "\
 ```yaml
 service:
   port: '8080'
-```
-
-### What to do
-Add or remove the quotes, or write a value of the type in the help text.
-",
+```",
+        fix: "Add or remove the quotes, or write a value of the type in the help text.",
+    },
     apply,
     blocks_packaging: BlocksPackaging::InProductManifest,
     ..Rule::DEFAULTS

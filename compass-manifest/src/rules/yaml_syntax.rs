@@ -1,28 +1,21 @@
-use crate::finding::Severity;
-use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext};
+use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(super) static RULE: Rule = Rule {
+pub(crate) static RULE: Rule = Rule {
     code: "yaml-syntax",
     summary: "every manifest is one YAML document in UTF-8",
-    severity: Severity::Error,
-    docs: "\
-### What it does
-Reports files that cannot be parsed as exactly one YAML document.
-
-### Why is this bad?
-The other rules cannot check such a file, and it cannot be packaged.
-
-### Example
+    docs: RuleDocs {
+        what: "Reports files that cannot be parsed as exactly one YAML document.",
+        why: "The other rules cannot check such a file, and it cannot be packaged.",
+        example: "\
 ```yaml
 spec:
   version: v0.1.0
  service: {}
-```
-
-### What to do
+```",
+        fix: "\
 Fix the syntax at the reported location. Values that begin with `{`, `[`, `*`, `&` or `@` need
-quotes.
-",
+quotes.",
+    },
     apply,
     blocks_packaging: BlocksPackaging::Always,
     ..Rule::DEFAULTS

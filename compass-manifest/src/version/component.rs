@@ -45,6 +45,13 @@ enum SuffixPart {
     Word(String),
 }
 
+impl ComponentVersion {
+    /// Returns whether two texts are versions, and the new one is lower.
+    pub(crate) fn decreases(old: &str, new: &str) -> bool {
+        matches!((old.parse::<Self>(), new.parse::<Self>()), (Ok(old), Ok(new)) if new < old)
+    }
+}
+
 impl FromStr for ComponentVersion {
     type Err = VersionError;
 

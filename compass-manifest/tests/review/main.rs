@@ -15,12 +15,11 @@ const PUSHED: &str =
     "image(s) pushed to\ncargo.example/source/gpu:v1\n/queue patches-need-sync-image";
 
 fn image(name: &str) -> ReleaseImage {
-    ReleaseImage {
-        source: format!("cargo.example/source/{name}").parse().unwrap(),
-        release: format!("harbor.example/release/{name}").parse().unwrap(),
-        in_source: Evidence::Yes,
-        in_release: Evidence::Yes,
-    }
+    let reference = |project: &str| format!("{project}/{name}").parse().unwrap();
+    let mut image =
+        ReleaseImage::new(reference("cargo.example/source"), reference("harbor.example/release"));
+    (image.in_source, image.in_release) = (Evidence::Yes, Evidence::Yes);
+    image
 }
 
 /// Returns a pull request without comments, for which all guards of the first step hold.

@@ -1,15 +1,14 @@
 //! Tests queues that a policy defines.
 
-use compass_manifest::review::{Guard, Outcome, Queue, QueueError, Role, Step};
+use compass_manifest::review::{Guard, Outcome, Queue, QueueError, Step};
 
 use crate::{PUSHED, facts, refusal};
 
 fn step(from: Option<&str>, to: &str, who: &str, guards: &[Guard]) -> Step {
-    Step {
-        from: from.map(str::to_owned),
-        to: to.to_owned(),
-        who: vec![Role::new(who)],
-        guards: guards.to_vec(),
+    let step = Step::new(to).with_roles([who]).with_guards(guards.iter().copied());
+    match from {
+        Some(from) => step.with_from(from),
+        None => step,
     }
 }
 
@@ -51,7 +50,8 @@ fn queue_of_policy_is_evaluated() {
 fn queue_invalid_steps_are_errors() {
     let kinds = || vec!["release".to_owned()];
     let start = || step(None, "a", "author", &[]);
-    let without_role = Step { who: Vec::new(), ..start() };
+    let mut without_role = start();
+    without_role.who.clear();
     for (steps, expected) in [
         (vec![], "the queue has no first step"),
         (vec![step(None, "queue/a", "author", &[])], "`queue/a` is not a label"),
