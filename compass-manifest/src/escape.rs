@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// The maximum number of characters of a value that a message shows.
-pub const MAX_QUOTED: usize = 60;
+pub(crate) const MAX_QUOTED: usize = 60;
 
 /// The maximum number of characters of a name in a message.
 ///
@@ -35,7 +35,7 @@ pub fn escape_lines(text: &str) -> Cow<'_, str> {
     escape_if(text, |c| c != '\n' && is_unprintable(c))
 }
 
-/// Returns a value in backticks, escaped and shortened to [`MAX_QUOTED`] characters.
+/// Returns a value in backticks, escaped and shortened to 60 characters.
 ///
 /// A shortened value keeps its beginning and its end, because the end often is a version.
 ///

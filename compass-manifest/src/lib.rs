@@ -43,6 +43,7 @@ mod check;
 mod decode;
 #[cfg(test)]
 mod manifest_docs;
+mod named_enum;
 mod node_path;
 mod parallel;
 mod schema;

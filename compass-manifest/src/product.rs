@@ -117,7 +117,7 @@ impl ProductManifest {
 /// Returns the lines of an image list that are neither empty nor `#` comments.
 ///
 /// Only ASCII whitespace is trimmed, because other tools read a no-break space as part of the tag.
-pub fn parse_image_list(source: &SourceFile) -> Vec<ImageListEntry> {
+pub(crate) fn parse_image_list(source: &SourceFile) -> Vec<ImageListEntry> {
     let mut start = 0;
     let mut images = Vec::new();
     for line in source.text().split_inclusive('\n') {

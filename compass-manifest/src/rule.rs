@@ -165,7 +165,7 @@ impl<'f> FindingSink<'f> {
     }
 
     /// Returns whether further findings in a file would be discarded.
-    pub fn is_full(&self, source: &SourceFile) -> bool {
+    pub(crate) fn is_full(&self, source: &SourceFile) -> bool {
         self.files.get(source.path()).is_some_and(|(count, _)| *count > MAX_FINDINGS_PER_FILE)
     }
 
@@ -217,7 +217,7 @@ impl Rule {
         Self { blocks_packaging, ..self }
     }
 
-    /// Makes the rule apply only to repositories, and not to the files of a bundle.
+    /// Makes the rule skip the files of a bundle, which lack the layout of a repository.
     #[must_use]
     pub const fn with_needs_layout(self) -> Self {
         Self { needs_layout: true, ..self }

@@ -96,6 +96,11 @@ impl Node {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
+    /// Returns the items of the list at a path of keys; empty if there is no such list.
+    pub(crate) fn items_at(&self, path: &[&str]) -> &[Node] {
+        self.at(path).map(Node::items).unwrap_or_default()
+    }
+
     /// Returns the entries of a mapping; empty for anything else.
     pub fn entries(&self) -> &[Entry] {
         match &self.kind {

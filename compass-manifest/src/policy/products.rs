@@ -45,7 +45,7 @@ impl Default for ProductPolicy {
 
 impl ProductPolicy {
     /// Returns whether a file is in an overlay directory.
-    pub fn is_overlay(&self, path: &str) -> bool {
+    pub(crate) fn is_overlay(&self, path: &str) -> bool {
         below_any(path, &self.overlays).is_some()
     }
 }

@@ -74,19 +74,19 @@ impl Registries {
     }
 
     /// Returns the host of the source registry.
-    pub fn source_host(&self) -> &str {
+    pub(crate) fn source_host(&self) -> &str {
         split_host(&self.source).0
     }
 
     /// Returns the host of the release registry.
-    pub fn release_host(&self) -> &str {
+    pub(crate) fn release_host(&self) -> &str {
         split_host(&self.release).0
     }
 
     /// Returns the source repository for a repository path in the release registry.
     ///
     /// Replaces the name of the project, and keeps the rest of the path.
-    pub fn source_repository(&self, release_repository: &str) -> String {
+    pub(crate) fn source_repository(&self, release_repository: &str) -> String {
         let below = |project: &str| {
             release_repository.strip_prefix(project).and_then(|rest| rest.strip_prefix('/'))
         };
@@ -102,7 +102,7 @@ impl Registries {
     }
 
     /// Returns the repository in the release registry for a project and a name.
-    pub fn release_repository(&self, project: &str, name: &str) -> String {
+    pub(crate) fn release_repository(&self, project: &str, name: &str) -> String {
         let project = self.projects.get(project).map_or(project, |project| &project.release);
         format!("{}/{project}/{name}", self.release_host())
     }

@@ -23,7 +23,7 @@ pub struct Suppression {
 
 impl Suppression {
     /// Returns whether the suppression matches a finding.
-    pub fn suppresses(&self, finding: &Finding) -> bool {
+    pub(crate) fn suppresses(&self, finding: &Finding) -> bool {
         self.code == finding.code
             && self.file.as_ref().is_none_or(|file| file.matches(&finding.location.file))
             && self.subjects.iter().all(|subject| finding.subjects.contains(subject))

@@ -94,7 +94,7 @@ impl Templates {
     }
 
     /// Returns the first variable whose value is the project.
-    pub fn variable_for_project(&self, project: &str) -> Option<&str> {
+    pub(crate) fn variable_for_project(&self, project: &str) -> Option<&str> {
         let is_project =
             |value: &TemplateValue| *value == TemplateValue::Project(project.to_owned());
         self.variables.iter().find(|(_, value)| is_project(value)).map(|(name, _)| name.as_str())

@@ -4,31 +4,37 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::escape::quote;
+use crate::named_enum::named_enum;
 
-/// A condition of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Guard {
-    /// The body has `/kind` with one of the queue's kinds.
-    Kind,
-    /// The body requests the step.
-    AskedInBody,
-    /// The body has a release note.
-    ReleaseNote,
-    /// The body has a `/cc` for every account of the queue, except the author.
-    Cc,
-    /// `check` finds no error.
-    CheckClean,
-    /// The listed images are equal to those of the release manifests.
-    ImagesListed,
-    /// Every image is in the source registry.
-    ImagesInSource,
-    /// Every image is in the release registry with the source's digest.
-    ImagesInRelease,
-    /// The bundle is in the store and verifies.
-    BundlePublished,
-    /// An account with a role of the step listed the uploaded packages.
-    PackagesListed,
+named_enum! {
+    /// A condition of a step.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum Guard {
+        /// The body has `/kind` with one of the queue's kinds.
+        Kind => "kind",
+        /// The body requests the step.
+        AskedInBody => "asked-in-body",
+        /// The body has a release note.
+        ReleaseNote => "release-note",
+        /// The body has a `/cc` for every account of the queue, except the author.
+        Cc => "cc",
+        /// `check` finds no error.
+        CheckClean => "check-clean",
+        /// The listed images are equal to those of the release manifests.
+        ImagesListed => "images-listed",
+        /// Every image is in the source registry.
+        ImagesInSource => "images-in-source",
+        /// Every image is in the release registry with the source's digest.
+        ImagesInRelease => "images-in-release",
+        /// The bundle is in the store and verifies.
+        BundlePublished => "bundle-published",
+        /// An account with a role of the step listed the uploaded packages.
+        PackagesListed => "packages-listed",
+    }
+
+    /// Returns the name in policies and reports.
+    pub fn name;
 }
 
 /// The result of a guard in three-valued logic, which has no further values.
@@ -61,38 +67,6 @@ pub struct GuardReport {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is not a guard", quote(.0))]
 pub struct GuardNameError(pub String);
-
-impl Guard {
-    /// All guards.
-    pub const ALL: &'static [Self] = &[
-        Self::Kind,
-        Self::AskedInBody,
-        Self::ReleaseNote,
-        Self::Cc,
-        Self::CheckClean,
-        Self::ImagesListed,
-        Self::ImagesInSource,
-        Self::ImagesInRelease,
-        Self::BundlePublished,
-        Self::PackagesListed,
-    ];
-
-    /// Returns the name in policies and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kind => "kind",
-            Self::AskedInBody => "asked-in-body",
-            Self::ReleaseNote => "release-note",
-            Self::Cc => "cc",
-            Self::CheckClean => "check-clean",
-            Self::ImagesListed => "images-listed",
-            Self::ImagesInSource => "images-in-source",
-            Self::ImagesInRelease => "images-in-release",
-            Self::BundlePublished => "bundle-published",
-            Self::PackagesListed => "packages-listed",
-        }
-    }
-}
 
 impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

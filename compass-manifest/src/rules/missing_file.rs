@@ -98,9 +98,9 @@ fn check_charts(repository: &ReleaseRepository, sink: &mut FindingSink<'_>) {
     }
     for document in &repository.charts {
         let Ok(root) = &document.root else { continue };
-        for entry in root.get("spec").map(Node::items).unwrap_or_default() {
+        for entry in root.items_at(&["spec"]) {
             let target = entry.get("targetPath").and_then(Node::text).unwrap_or_default();
-            for resource in entry.get("resourcePaths").map(Node::items).unwrap_or_default() {
+            for resource in entry.items_at(&["resourcePaths"]) {
                 let path = resource.text().unwrap_or_default();
                 let name = path.rsplit('/').next().unwrap_or(path);
                 let exists = directories.iter().any(|directory| {

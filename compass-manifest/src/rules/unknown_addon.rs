@@ -59,16 +59,13 @@ fn names(addon: &AddonFile) -> Vec<String> {
 }
 
 fn addon_names(root: &Node) -> Vec<&Node> {
-    let list = |path: &[&str]| root.at(path).map(Node::items).unwrap_or_default();
-    let modules = list(&["spec", "modules"]).iter();
-    let inner =
-        modules.flat_map(|module| module.get("addons").map(Node::items).unwrap_or_default());
-    let entries: Vec<&Node> = list(&["spec", "systemAddons"])
+    let modules = root.items_at(&["spec", "modules"]).iter();
+    let entries: Vec<&Node> = root
+        .items_at(&["spec", "systemAddons"])
         .iter()
-        .chain(inner)
-        .chain(list(&["spec", "extraAddons"]))
+        .chain(modules.flat_map(|module| module.items_at(&["addons"])))
+        .chain(root.items_at(&["spec", "extraAddons"]))
         .collect();
     let names = entries.iter().filter_map(|entry| entry.get("name"));
-    let deps = entries.iter().flat_map(|e| e.get("deps").map(Node::items).unwrap_or_default());
-    names.chain(deps).collect()
+    names.chain(entries.iter().flat_map(|entry| entry.items_at(&["deps"]))).collect()
 }

@@ -1,121 +1,69 @@
 use proptest::prelude::*;
 
 use super::repository::{Repository, repositories};
+use crate::named_enum::named_enum;
 use crate::tree::Tree;
 
-/// An error to add to a valid release repository, which gives exactly one finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Mutation {
-    /// A key is duplicated.
-    DuplicateKey,
-    /// A file is misplaced in a release directory.
-    MisplacedFile,
-    /// A field is missing.
-    MissingField,
-    /// A field is misspelled.
-    UnknownField,
-    /// A text field has a number.
-    WrongType,
-    /// A file is not valid YAML.
-    BrokenSyntax,
-    /// A plugin's name differs from its file name.
-    PluginName,
-    /// A plugin's version has no `v`.
-    PluginVersion,
-    /// The tag of a plugin's image differs from the version.
-    PluginTag,
-    /// Two plugins use the same port.
-    SamePort,
-    /// Two plugins use the same slot.
-    SameSlot,
-    /// The date of a hotfix does not exist.
-    HotfixDate,
-    /// A hotfix is in the directory of another product version.
-    HotfixBase,
-    /// The namespace of a hotfix is unknown.
-    HotfixNamespace,
-    /// The version in a hotfix's path differs from its values.
-    HotfixVersion,
-    /// An image of a hotfix has a registry host.
-    HotfixHost,
-    /// A container has no image.
-    NoImage,
-    /// Two addons use the same node port.
-    SameNodePort,
-    /// A template variable is not quoted.
-    UnquotedTemplate,
-    /// A template variable is misspelled.
-    UnknownTemplate,
-    /// An image of an addon is not in an image list.
-    UnlistedImage,
-    /// No addon uses an image of a list.
-    UnusedImage,
-    /// A line of an image list has no tag.
-    BrokenLine,
-    /// A line of an image list is duplicated.
-    SameLine,
+named_enum! {
+    /// An error to add to a valid release repository, which gives exactly one finding.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum Mutation {
+        /// A key is duplicated.
+        DuplicateKey => "duplicate-key",
+        /// A file is misplaced in a release directory.
+        MisplacedFile => "file-misplaced",
+        /// A field is missing.
+        MissingField => "missing-field",
+        /// A field is misspelled.
+        UnknownField => "unknown-field",
+        /// A text field has a number.
+        WrongType => "wrong-type",
+        /// A file is not valid YAML.
+        BrokenSyntax => "yaml-syntax",
+        /// A plugin's name differs from its file name.
+        PluginName => "plugin-name-mismatch",
+        /// A plugin's version has no `v`.
+        PluginVersion => "plugin-version-format",
+        /// The tag of a plugin's image differs from the version.
+        PluginTag => "plugin-image-reference",
+        /// Two plugins use the same port.
+        SamePort => "port-conflict",
+        /// Two plugins use the same slot.
+        SameSlot => "slot-conflict",
+        /// The date of a hotfix does not exist.
+        HotfixDate => "hotfix-version-format",
+        /// A hotfix is in the directory of another product version.
+        HotfixBase => "hotfix-base-mismatch",
+        /// The namespace of a hotfix is unknown.
+        HotfixNamespace => "hotfix-namespace",
+        /// The version in a hotfix's path differs from its values.
+        HotfixVersion => "hotfix-version-mismatch",
+        /// An image of a hotfix has a registry host.
+        HotfixHost => "hotfix-image-reference",
+        /// A container has no image.
+        NoImage => "container-without-image",
+        /// Two addons use the same node port.
+        SameNodePort => "node-port-conflict",
+        /// A template variable is not quoted.
+        UnquotedTemplate => "unquoted-template",
+        /// A template variable is misspelled.
+        UnknownTemplate => "template-variable",
+        /// An image of an addon is not in an image list.
+        UnlistedImage => "image-not-listed",
+        /// No addon uses an image of a list.
+        UnusedImage => "image-not-used",
+        /// A line of an image list has no tag.
+        BrokenLine => "image-list-syntax",
+        /// A line of an image list is duplicated.
+        SameLine => "duplicate-image",
+    }
+
+    /// Returns the code of the rule that reports the error.
+    pub fn code;
 }
 
 impl Mutation {
-    /// All mutations.
-    pub const ALL: &'static [Self] = &[
-        Self::DuplicateKey,
-        Self::MisplacedFile,
-        Self::MissingField,
-        Self::UnknownField,
-        Self::WrongType,
-        Self::BrokenSyntax,
-        Self::PluginName,
-        Self::PluginVersion,
-        Self::PluginTag,
-        Self::SamePort,
-        Self::SameSlot,
-        Self::HotfixDate,
-        Self::HotfixBase,
-        Self::HotfixNamespace,
-        Self::HotfixVersion,
-        Self::HotfixHost,
-        Self::NoImage,
-        Self::SameNodePort,
-        Self::UnquotedTemplate,
-        Self::UnknownTemplate,
-        Self::UnlistedImage,
-        Self::UnusedImage,
-        Self::BrokenLine,
-        Self::SameLine,
-    ];
-
-    /// Returns the code of the rule that reports the error.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::DuplicateKey => "duplicate-key",
-            Self::MisplacedFile => "file-misplaced",
-            Self::MissingField => "missing-field",
-            Self::UnknownField => "unknown-field",
-            Self::WrongType => "wrong-type",
-            Self::BrokenSyntax => "yaml-syntax",
-            Self::PluginName => "plugin-name-mismatch",
-            Self::PluginVersion => "plugin-version-format",
-            Self::PluginTag => "plugin-image-reference",
-            Self::SamePort => "port-conflict",
-            Self::SameSlot => "slot-conflict",
-            Self::HotfixDate => "hotfix-version-format",
-            Self::HotfixBase => "hotfix-base-mismatch",
-            Self::HotfixNamespace => "hotfix-namespace",
-            Self::HotfixVersion => "hotfix-version-mismatch",
-            Self::HotfixHost => "hotfix-image-reference",
-            Self::NoImage => "container-without-image",
-            Self::SameNodePort => "node-port-conflict",
-            Self::UnquotedTemplate => "unquoted-template",
-            Self::UnknownTemplate => "template-variable",
-            Self::UnlistedImage => "image-not-listed",
-            Self::UnusedImage => "image-not-used",
-            Self::BrokenLine => "image-list-syntax",
-            Self::SameLine => "duplicate-image",
-        }
-    }
-
     /// Returns the files of a repository with this error.
     pub fn apply_to(self, repository: &Repository) -> Tree {
         let mut tree = repository.tree();
