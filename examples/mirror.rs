@@ -8,8 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use compass_registry::storage::{MemoryStorage, Storage as _};
 use compass_registry::{
-    ByteStream, CopyOptions, Descriptor, Digest, Error, ImageSource, RawManifest, Repository, Tag,
-    TagOrDigest, copy, media_type,
+    ByteStream, Descriptor, Destination, Digest, Error, ImageRef, ImageSource, RawManifest,
+    Repository, Tag, TagOrDigest, copy, media_type,
 };
 
 struct Mirrored {
@@ -52,8 +52,8 @@ async fn main() -> Result<(), Error> {
     origin.put_manifest(&name, &manifest, Some(&tag)).await?;
 
     let source = Arc::new(Mirrored { nearby: Arc::new(nearby), origin: Arc::new(origin) });
-    let (from, to) = ((&name, &tag.clone().into()), (&name, Some(&tag)));
-    let report = copy(source, from, &sink, to, &CopyOptions::default()).await?;
-    println!("copied {name}@{} with {} blobs", report.digest, report.blobs);
+    let (from, to) = (ImageRef::new(name.clone(), tag.clone()), Destination::new(name, tag));
+    let report = copy(source, &from, Arc::new(sink), &to).await?;
+    println!("copied {from} as {to} with digest {}, {} blobs", report.digest, report.blobs);
     Ok(())
 }

@@ -8,8 +8,8 @@ use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::random_bytes;
 use compass_registry::{
-    CopyOptions, Descriptor, Digest, Hasher, ImageSink as _, RawManifest, Repository, Tag,
-    TagOrDigest, copy, media_type,
+    Descriptor, Destination, Digest, Hasher, ImageRef, ImageSink as _, RawManifest, Repository,
+    Tag, copy, media_type,
 };
 use serde_json::json;
 
@@ -117,8 +117,7 @@ async fn push_image(
     layers: impl FnOnce() -> Result<Vec<Layer>, BenchError>,
 ) -> Result<(), BenchError> {
     let (name, tag): (Repository, Tag) = (format!("release/{name}").parse()?, TAG.parse()?);
-    let by_tag = TagOrDigest::from(tag.clone());
-    if client.manifest_digest(&name, &by_tag).await?.is_some() {
+    if client.manifest_digest(&name, &tag.clone().into()).await?.is_some() {
         return Ok(());
     }
     let layers = layers()?;
@@ -142,7 +141,7 @@ async fn push_image(
     }
     let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
     storage.put_manifest(&name, &manifest, Some(&tag)).await?;
-    let options = CopyOptions::default();
-    copy(Arc::new(storage), (&name, &by_tag), client, (&name, Some(&tag)), &options).await?;
+    let (from, to) = (ImageRef::new(name.clone(), tag.clone()), Destination::new(name, tag));
+    copy(Arc::new(storage), &from, Arc::new(client.clone()), &to).await?;
     Ok(())
 }

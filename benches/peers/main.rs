@@ -29,7 +29,7 @@ use std::sync::Arc;
 use compass_benches::BenchError;
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::layout::OciLayout;
-use compass_registry::{CopyOptions, Repository, Tag, TagOrDigest, copy};
+use compass_registry::{Destination, ImageRef, Repository, Tag, copy};
 
 use self::environment::Environment;
 
@@ -111,9 +111,7 @@ async fn run(args: Args) -> Result<(), BenchError> {
 async fn to_layout(host: String, repository: String, directory: PathBuf) -> Result<(), BenchError> {
     let client = Arc::new(Client::new(&host, ClientOptions::default())?);
     let (name, tag): (Repository, Tag) = (repository.parse()?, images::TAG.parse()?);
-    let by_tag = TagOrDigest::from(tag.clone());
-    let layout = OciLayout::new(directory);
-    let options = CopyOptions::default();
-    copy(client, (&name, &by_tag), &layout, (&name, Some(&tag)), &options).await?;
+    let (from, to) = (ImageRef::new(name.clone(), tag.clone()), Destination::new(name, tag));
+    copy(client, &from, Arc::new(OciLayout::new(directory)), &to).await?;
     Ok(())
 }

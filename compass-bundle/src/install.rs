@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use compass_registry::{
-    Copier, CopyOptions, CopyReport, ImageSink, ImageSource, Progress, Reference, RegistryPrefix,
+    Copier, CopyOptions, CopyReport, ImageRef, ImageSink, ImageSource, Progress, Reference,
+    RegistryPrefix,
 };
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
@@ -38,7 +39,7 @@ pub struct Installed {
 /// get the same tag.
 pub async fn install(
     package: &Package,
-    sink: &dyn ImageSink,
+    sink: Arc<dyn ImageSink>,
     place: &RegistryPrefix,
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
@@ -54,7 +55,7 @@ pub async fn install(
 /// As [`install`].
 pub async fn copy_image(
     image: &Image<'_>,
-    sink: &dyn ImageSink,
+    sink: Arc<dyn ImageSink>,
     options: &CopyOptions,
 ) -> Result<CopyReport, Error> {
     image.check_problems()?;
@@ -78,7 +79,7 @@ fn check_installable(package: &ForeignPackage) -> Result<(), Error> {
 /// Pushes images of one package.
 async fn push(
     images: &[Image<'_>],
-    sink: &dyn ImageSink,
+    sink: Arc<dyn ImageSink>,
     place: &RegistryPrefix,
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
@@ -94,14 +95,18 @@ async fn push(
 /// Pushes images from a package to a destination.
 struct Installer<'i> {
     source: Arc<dyn ImageSource>,
-    sink: &'i dyn ImageSink,
+    sink: Arc<dyn ImageSink>,
     place: &'i RegistryPrefix,
     options: &'i CopyOptions,
 }
 
 impl Installer<'_> {
+    fn copier(&self) -> Copier {
+        Copier::new(Arc::clone(&self.sink), self.options.clone())
+    }
+
     async fn push_all(&self, images: &[Image<'_>]) -> Result<Vec<Installed>, Error> {
-        let copier = &Copier::new(self.sink, self.options.clone());
+        let copier = &self.copier();
         // Boxed, so that the returned future is `Send`: the compiler cannot prove that for futures
         // in a lazy iterator.
         let pushes: Vec<_> = images.iter().map(|image| self.push(image, copier).boxed()).collect();
@@ -123,12 +128,13 @@ impl Installer<'_> {
         let progress = Arc::new(OffsetProgress::new(&self.options.progress));
         let first: Arc<dyn Progress> = progress.clone();
         let mut pushed =
-            sequential::push((package, &needed), self.sink, self.place, &first).await?;
+            sequential::push((package, &needed), &*self.sink, self.place, &first).await?;
         // Each layer that is still missing is read from the start of the file on: concurrent reads
         // would slow each other down.
         let progress = Arc::new(progress.second_pass());
         let options = &self.options.clone().jobs(1).progress(progress);
-        let second = Installer { source: Arc::clone(&self.source), options, ..*self };
+        let (source, sink) = (Arc::clone(&self.source), Arc::clone(&self.sink));
+        let second = Installer { source, sink, options, place: self.place };
         let mut installed = second.push_all(images).await?;
         for (image, installed) in images.iter().zip(&mut installed) {
             let (blobs, bytes) = pushed.remove(image.reference).unwrap_or_default();
@@ -139,11 +145,11 @@ impl Installer<'_> {
         Ok(installed)
     }
 
-    async fn push(&self, image: &Image<'_>, copier: &Copier<'_>) -> Result<Installed, Error> {
+    async fn push(&self, image: &Image<'_>, copier: &Copier) -> Result<Installed, Error> {
         let reference = destination(image, self.place)?;
-        let from = (image.reference.repository(), &image.digest().into());
-        let to = (reference.repository(), reference.tag());
-        let copied = copier_for(image, copier)?.copy(&self.source, from, to).await;
+        let from = ImageRef::new(image.reference.repository().clone(), image.digest());
+        let (copier, source) = (copier_for(image, copier)?, Arc::clone(&self.source));
+        let copied = copier.copy(source, &from, &(&reference).into()).await;
         let copied = copied.map_err(|error| error.in_image(&reference))?;
         self.options.progress.image_done();
         // An index with omitted platforms has another digest at the site.
@@ -153,16 +159,15 @@ impl Installer<'_> {
     /// Whether an image has to be pushed. Returns an error if the tag exists with another image.
     async fn is_needed(&self, image: &Image<'_>) -> Result<bool, Error> {
         let reference = destination(image, self.place)?;
-        let from = (image.reference.repository(), &image.digest().into());
-        let to = (reference.repository(), reference.tag());
-        let copier = copier_for(image, &Copier::new(self.sink, self.options.clone()))?;
-        let needed = copier.is_needed(&self.source, from, to).await;
+        let from = ImageRef::new(image.reference.repository().clone(), image.digest());
+        let (copier, source) = (copier_for(image, &self.copier())?, Arc::clone(&self.source));
+        let needed = copier.is_needed(source, &from, &(&reference).into()).await;
         needed.map_err(|error| error.in_image(&reference).into())
     }
 }
 
 /// The copier for an image. It differs for an index with omitted platforms.
-fn copier_for<'s>(image: &Image<'_>, copier: &Copier<'s>) -> Result<Copier<'s>, Error> {
+fn copier_for(image: &Image<'_>, copier: &Copier) -> Result<Copier, Error> {
     Ok(match image.available_manifests()? {
         Some(available) => copier.with_available(available),
         None => copier.clone(),

@@ -10,7 +10,7 @@ use compass_bundle::{
     ArchiveImage, Bundle, BundlePlan, Comparison, LocalFile, Package, Platforms, compare, stream,
 };
 use compass_registry::testing::random_bytes;
-use compass_registry::{Reference, TagOrDigest};
+use compass_registry::{ImageRef, Reference};
 use futures_util::TryStreamExt as _;
 
 /// A product with these images. The number of each image determines its content.
@@ -20,9 +20,9 @@ async fn product(images: &[(&str, u64)]) -> (tempfile::TempDir, Package) {
     let mut gathered = Vec::new();
     for ((name, _), own) in images.iter().zip(&stored) {
         let reference: Reference = format!("h.example/release/{name}").parse().unwrap();
-        let from = (own.repository(), &TagOrDigest::from(own.tag().unwrap().clone()));
+        let from = ImageRef::from(own);
         let platforms = Platforms::One(sample::platform());
-        gathered.push(ArchiveImage::resolve(&storage, from, reference, &platforms).await.unwrap());
+        gathered.push(ArchiveImage::resolve(&storage, &from, reference, &platforms).await.unwrap());
     }
     let plan = Arc::new(BundlePlan::new(&sample::product(gathered, false)).unwrap());
     let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();

@@ -3,6 +3,8 @@
 
 mod archives;
 
+use std::sync::Arc;
+
 use archives::{
     ARCHIVE, config, file, gzip, layer, linked, package, problems, refusal, saved, saved_as, scan,
     tar,
@@ -33,7 +35,9 @@ async fn archive_named_as_image_without_image_is_error() {
 async fn install_without_images_is_error() {
     let package = scan(&tar(&[file("gpu/gpu.yaml", b"a: b\n")])).await;
     let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
-    let refused = install(&package.clone().into(), &site, &place, &CopyOptions::default()).await;
+    let refused =
+        install(&package.clone().into(), Arc::new(site.clone()), &place, &CopyOptions::default())
+            .await;
     assert!(refused.unwrap_err().to_string().contains("it contains no image"));
 }
 

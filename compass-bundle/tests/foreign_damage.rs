@@ -4,6 +4,7 @@
 mod archives;
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use archives::{
     ARCHIVE, Attempt, config, entry, file, gzip, layer, package, problems, refusal, saved,
@@ -290,8 +291,13 @@ async fn damaged_start_of_archive_is_error() {
 
 async fn install_to_memory(package: &ForeignPackage) -> Result<(), String> {
     let (place, storage) = ("site.example/all".parse().unwrap(), MemoryStorage::default());
-    let installed =
-        install(&package.clone().into(), &storage, &place, &CopyOptions::default()).await;
+    let installed = install(
+        &package.clone().into(),
+        Arc::new(storage.clone()),
+        &place,
+        &CopyOptions::default(),
+    )
+    .await;
     installed.map(drop).map_err(|error| error.to_string())
 }
 

@@ -14,8 +14,8 @@ use compass_registry::layout::OciLayout;
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{SampleImage, random_bytes, read_image};
 use compass_registry::{
-    CopyOptions, Descriptor, Digest, ImageSource, ImageSourceExt as _, Manifest, Platform,
-    RawManifest, Reference, media_type,
+    CopyOptions, Descriptor, Digest, ImageRef, ImageSource, ImageSourceExt as _, Manifest,
+    Platform, RawManifest, Reference, media_type,
 };
 use serde_json::{Value, json};
 
@@ -55,8 +55,8 @@ async fn gather(
     name: &Reference,
     platforms: &Platforms,
 ) -> Result<ArchiveImage, compass_bundle::Error> {
-    let from = (name.repository(), &name.tag_or_digest());
-    ArchiveImage::resolve(storage, from, name.clone(), platforms).await
+    let from = ImageRef::from(name);
+    ArchiveImage::resolve(storage, &from, name.clone(), platforms).await
 }
 
 fn several(platforms: &[&str]) -> Platforms {
@@ -81,8 +81,8 @@ async fn bundle_of(
 }
 
 /// The platforms of a complete index in a source.
-async fn platforms_at(source: &dyn ImageSource, name: &Reference) -> Vec<String> {
-    let root = read_image(source, name.repository(), &name.tag_or_digest()).await.unwrap();
+async fn platforms_at(source: Arc<dyn ImageSource>, name: &Reference) -> Vec<String> {
+    let root = read_image(source, &name.into()).await.unwrap();
     let Manifest::Index(images) = root.parse().unwrap() else { return Vec::new() };
     images.iter().map(|image| image.platform.as_ref().map(Platform::to_string).unwrap()).collect()
 }
@@ -118,14 +118,19 @@ async fn partial_index_is_installed_and_extracted() {
     let expected = ["linux/amd64", "windows/amd64", "windows/amd64"];
 
     let (site, options) = (MemoryStorage::default(), CopyOptions::default());
-    install(&bundle.clone().into(), &site, &"site.example".parse().unwrap(), &options)
-        .await
-        .unwrap();
-    assert_eq!(platforms_at(&site, &web()).await, expected);
-    let layout = OciLayout::new(directory.path().join("layout"));
+    install(
+        &bundle.clone().into(),
+        Arc::new(site.clone()),
+        &"site.example".parse().unwrap(),
+        &options,
+    )
+    .await
+    .unwrap();
+    assert_eq!(platforms_at(Arc::new(site.clone()), &web()).await, expected);
+    let layout = Arc::new(OciLayout::new(directory.path().join("layout")));
     let package = Package::from(bundle);
-    copy_image(&package.images()[0], &layout, &options).await.unwrap();
-    assert_eq!(platforms_at(&layout, &web()).await, expected);
+    copy_image(&package.images()[0], layout.clone(), &options).await.unwrap();
+    assert_eq!(platforms_at(layout, &web()).await, expected);
 }
 
 /// The output of `docker save` for an index of which one platform was pulled.
@@ -167,15 +172,15 @@ async fn saved_index_is_installed_and_extracted() {
         let package = archives::scan(&archives::gzip(&archives::package(&archive))).await;
         let (site, options) = (MemoryStorage::default(), CopyOptions::default());
         let place = "site.example".parse().unwrap();
-        install(&package.clone().into(), &site, &place, &options).await.unwrap();
-        assert_eq!(platforms_at(&site, &web()).await, expected, "{kept}");
+        install(&package.clone().into(), Arc::new(site.clone()), &place, &options).await.unwrap();
+        assert_eq!(platforms_at(Arc::new(site.clone()), &web()).await, expected, "{kept}");
 
         let directory = tempfile::tempdir().unwrap();
-        let layout = OciLayout::new(directory.path().join("layout"));
+        let layout = Arc::new(OciLayout::new(directory.path().join("layout")));
         let package = Package::from(package);
         let image = &package.images()[0];
-        copy_image(image, &layout, &options).await.unwrap();
-        assert_eq!(platforms_at(&layout, &web()).await, expected, "{kept}");
+        copy_image(image, layout.clone(), &options).await.unwrap();
+        assert_eq!(platforms_at(layout, &web()).await, expected, "{kept}");
 
         let path = directory.path().join("web.tar.gz");
         image.write_archive(&path, &WriteOptions::default()).await.unwrap();
@@ -220,7 +225,9 @@ async fn missing_nondistributable_layer_is_reported() {
     let site = MemoryStorage::default();
     let place = "site.example".parse().unwrap();
     let installed =
-        install(&bundle.clone().into(), &site, &place, &CopyOptions::default()).await.unwrap();
+        install(&bundle.clone().into(), Arc::new(site.clone()), &place, &CopyOptions::default())
+            .await
+            .unwrap();
     assert_eq!(installed[0].copied.digest, index);
     assert_eq!(installed[0].copied.unavailable, [Digest::of(base)]);
 
@@ -253,8 +260,14 @@ async fn nondistributable_layer_at_source_is_included() {
         assert_eq!(bundle.images()[0].unavailable, []);
         let site = MemoryStorage::default();
         let place = "site.example".parse().unwrap();
-        let installed =
-            install(&bundle.clone().into(), &site, &place, &CopyOptions::default()).await.unwrap();
+        let installed = install(
+            &bundle.clone().into(),
+            Arc::new(site.clone()),
+            &place,
+            &CopyOptions::default(),
+        )
+        .await
+        .unwrap();
         assert_eq!(installed[0].copied.unavailable, []);
         let layer = Descriptor::of("x", base);
         assert_eq!(&site.read(web().repository(), &layer).await.unwrap()[..], base);

@@ -73,16 +73,16 @@ async fn write_archive_reads_package_once() {
     let (source, package) = scan(gzip(&saved_image("app", &layers))).await;
     let scanned = source.read.load(Ordering::Relaxed);
     let directory = tempfile::tempdir().unwrap();
-    let layout = OciLayout::new(directory.path());
+    let layout = Arc::new(OciLayout::new(directory.path()));
     let package = Package::from(package);
     let (image, options) = (&package.images()[0], CopyOptions::default());
-    copy_image(image, &layout, &options).await.unwrap();
+    copy_image(image, layout.clone(), &options).await.unwrap();
     assert!(
         source.read.load(Ordering::Relaxed) <= 2 * scanned,
         "the package was read several times"
     );
     let (repository, tag) = (image.reference.repository(), image.reference.tag_or_digest());
-    let root = ImageSource::manifest(&layout, repository, &tag).await.unwrap();
+    let root = layout.manifest(repository, &tag).await.unwrap();
     assert_eq!(root.digest(), image.root.digest());
     for blob in root.parse().unwrap().distributable_blobs() {
         layout.read(repository, blob).await.unwrap();
@@ -103,7 +103,14 @@ async fn install_reads_package_once() {
         let scanned = source.read.load(Ordering::Relaxed);
         let (place, site) = ("site.example/all".parse().unwrap(), MemoryStorage::default());
         let install = async || {
-            install(&package.clone().into(), &site, &place, &CopyOptions::default()).await.unwrap()
+            install(
+                &package.clone().into(),
+                Arc::new(site.clone()),
+                &place,
+                &CopyOptions::default(),
+            )
+            .await
+            .unwrap()
         };
         let installed = install().await;
         assert!(
@@ -136,10 +143,13 @@ async fn install_existing_tag_pushes_nothing() {
         let site = MemoryStorage::default();
         let options = CopyOptions::default().on_existing_tag(choice);
         let (_, before) = scan(saved_image("app", &[layer(1)])).await;
-        let before = install(&before.clone().into(), &site, &place, &options).await.unwrap();
+        let before = install(&before.clone().into(), Arc::new(site.clone()), &place, &options)
+            .await
+            .unwrap();
         let (source, package) = scan(saved_image("app", &[layer(2)])).await;
         let scanned = source.read.load(Ordering::Relaxed);
-        let installed = install(&package.clone().into(), &site, &place, &options).await;
+        let installed =
+            install(&package.clone().into(), Arc::new(site.clone()), &place, &options).await;
         assert_eq!(source.read.load(Ordering::Relaxed), scanned, "a layer was read: {choice:?}");
         match installed {
             Err(error) => {

@@ -13,7 +13,7 @@ use compass_bundle::{
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{SampleImage, random_bytes};
 use compass_registry::{
-    CopyOptions, Digest, ImageSource, Manifest, RawManifest, Reference, media_type,
+    CopyOptions, Digest, ImageRef, ImageSource, Manifest, RawManifest, Reference, media_type,
 };
 use sample::{Counting, Shared};
 use serde_json::{Value, json};
@@ -103,8 +103,14 @@ async fn product_is_installed_with_or_without_archives() {
 
         let site = compass_registry::storage::MemoryStorage::default();
         let place = "site.example".parse().unwrap();
-        let installed =
-            install(&bundle.clone().into(), &site, &place, &CopyOptions::default()).await.unwrap();
+        let installed = install(
+            &bundle.clone().into(),
+            Arc::new(site.clone()),
+            &place,
+            &CopyOptions::default(),
+        )
+        .await
+        .unwrap();
         assert_eq!(installed.len(), references.len());
         for (image, original) in installed.iter().zip(&references) {
             let (name, locator) = (original.repository(), original.tag_or_digest());
@@ -129,9 +135,9 @@ async fn plan_beyond_reader_limits_is_error() {
     let source: Arc<MemoryStorage> = Arc::new(storage);
     let mut images = Vec::new();
     for reference in references {
-        let from = (reference.repository(), &reference.tag_or_digest());
+        let from = ImageRef::from(&reference);
         let platforms = Platforms::One(sample::platform());
-        let image = ArchiveImage::resolve(&*source, from, reference.clone(), &platforms);
+        let image = ArchiveImage::resolve(&*source, &from, reference.clone(), &platforms);
         let mut image = image.await.unwrap();
         // Each configuration is unique, and nearly as large as allowed.
         let spaces = " ".repeat(4_000_000 + images.len());
@@ -184,9 +190,8 @@ async fn resolve_index_of_too_many_manifests_is_error() {
         });
         let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
         Storage::put_manifest(&storage, repository, &index, Some(tag)).await.unwrap();
-        let (from, all) =
-            ((repository, &reference.tag_or_digest()), Platforms::All(sample::platform()));
-        ArchiveImage::resolve(&storage, from, reference.clone(), &all).await
+        let (from, all) = (ImageRef::from(&reference), Platforms::All(sample::platform()));
+        ArchiveImage::resolve(&storage, &from, reference.clone(), &all).await
     };
     let refused = gather(&entries).await.unwrap_err().to_string();
     assert!(refused.contains("h.example/release/app:v1"), "{refused}");
@@ -214,8 +219,13 @@ async fn install_equal_names_in_one_project_is_error() {
     assert!(bundle.verify(&VerifyOptions::default()).await.unwrap().is_ok());
     let site = MemoryStorage::default();
     let install_to = async |place: &str| {
-        install(&bundle.clone().into(), &site, &place.parse().unwrap(), &CopyOptions::default())
-            .await
+        install(
+            &bundle.clone().into(),
+            Arc::new(site.clone()),
+            &place.parse().unwrap(),
+            &CopyOptions::default(),
+        )
+        .await
     };
     let refused = install_to("site.example/one").await.unwrap_err().to_string();
     assert!(refused.contains("would both become site.example/one/web:v1"), "{refused}");

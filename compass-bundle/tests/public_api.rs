@@ -23,7 +23,7 @@ use compass_bundle::{
 use compass_registry::storage::{MemoryStorage, Storage as _};
 use compass_registry::testing::random_bytes;
 use compass_registry::{
-    CopyOptions, ImageSink, ImageSource, NoProgress, Progress, Reference, RegistryPrefix,
+    CopyOptions, ImageRef, ImageSink, ImageSource, NoProgress, Progress, Reference, RegistryPrefix,
 };
 use futures_util::TryStreamExt as _;
 use sample::{Counting, Shared};
@@ -99,9 +99,9 @@ async fn bundle_supports_concurrent_reads() {
         FileEntry::new("b.yaml", vec![b'b'; 1000]),
     ];
     let reference: &Reference = &references[0];
-    let from = (reference.repository(), &reference.tag_or_digest());
+    let from = ImageRef::from(reference);
     let platforms = Platforms::One(sample::platform());
-    let image = ArchiveImage::resolve(&storage, from, reference.clone(), &platforms).await;
+    let image = ArchiveImage::resolve(&storage, &from, reference.clone(), &platforms).await;
     contents.images = vec![image.unwrap()];
     let plan = Arc::new(BundlePlan::new(&contents).unwrap());
     let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
@@ -186,9 +186,10 @@ async fn write_dropped_is_resumed() {
 async fn image_without_tag_is_latest() {
     let (storage, tagged) = sample::store(&[vec![random_bytes(1, 1000)]]).await;
     let reference: Reference = "h.example/release/app-0".parse().unwrap();
-    let from = (tagged[0].repository(), &tagged[0].tag_or_digest());
+    let from = ImageRef::from(&tagged[0]);
     let platforms = Platforms::One(sample::platform());
-    let image = ArchiveImage::resolve(&storage, from, reference.clone(), &platforms).await.unwrap();
+    let image =
+        ArchiveImage::resolve(&storage, &from, reference.clone(), &platforms).await.unwrap();
     let plan = Arc::new(BundlePlan::new(&sample::product(vec![image], true)).unwrap());
     let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
     let bytes: Bytes = chunks.concat().into();
@@ -202,8 +203,12 @@ async fn image_without_tag_is_latest() {
     let package = ForeignPackage::read(in_memory(bytes)).await.unwrap();
     let (of_bundle, of_package) = (MemoryStorage::default(), MemoryStorage::default());
     let options = CopyOptions::default();
-    let installed = install(&bundle.clone().into(), &of_bundle, &site(), &options).await.unwrap();
-    install(&package.clone().into(), &of_package, &site(), &options).await.unwrap();
+    let installed = install(&bundle.clone().into(), Arc::new(of_bundle.clone()), &site(), &options)
+        .await
+        .unwrap();
+    install(&package.clone().into(), Arc::new(of_package.clone()), &site(), &options)
+        .await
+        .unwrap();
     assert_eq!(installed[0].reference.to_string(), "site.example/all/app-0:latest");
     for site in [of_bundle, of_package] {
         let repository = "all/app-0".parse().unwrap();
@@ -219,8 +224,8 @@ async fn manifest_by_ambiguous_tag_is_error() {
     let (mut images, platforms) = (Vec::new(), Platforms::One(sample::platform()));
     for (host, own) in ["h.example", "g.example"].iter().zip(&references) {
         let reference: Reference = format!("{host}/release/web:v1").parse().unwrap();
-        let from = (own.repository(), &own.tag_or_digest());
-        images.push(ArchiveImage::resolve(&storage, from, reference, &platforms).await.unwrap());
+        let from = ImageRef::from(own);
+        images.push(ArchiveImage::resolve(&storage, &from, reference, &platforms).await.unwrap());
     }
     let plan = Arc::new(BundlePlan::new(&sample::product(images, false)).unwrap());
     let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
@@ -241,7 +246,9 @@ async fn install_unreachable_source_is_not_damage() {
     let bundle = Bundle::read(source.clone()).await.unwrap();
     source.left.store(0, Ordering::Relaxed);
     let (storage, site, options) = (MemoryStorage::default(), site(), CopyOptions::default());
-    let error = install(&bundle.clone().into(), &storage, &site, &options).await.unwrap_err();
+    let error = install(&bundle.clone().into(), Arc::new(storage.clone()), &site, &options)
+        .await
+        .unwrap_err();
     let mut causes = vec![error.to_string()];
     let mut next = std::error::Error::source(&error);
     while let Some(cause) = next {
@@ -271,7 +278,9 @@ async fn install_package_reports_progress_once() {
     let package = ForeignPackage::read(in_memory(bundle_of(300_000).await)).await.unwrap();
     let (progress, storage) = (Arc::new(Counted::default()), MemoryStorage::default());
     let options = CopyOptions::default().progress(progress.clone());
-    let installed = install(&package.clone().into(), &storage, &site(), &options).await.unwrap();
+    let installed = install(&package.clone().into(), Arc::new(storage.clone()), &site(), &options)
+        .await
+        .unwrap();
     let bytes = installed[0].copied.bytes;
     let shown = (progress.0.load(Ordering::Relaxed), progress.1.load(Ordering::Relaxed));
     assert_eq!(shown, (bytes, bytes));
@@ -286,7 +295,13 @@ async fn install_rearchived_product_names_the_cause() {
     flate2::read::MultiGzDecoder::new(&chunks.concat()[..]).read_to_end(&mut tar).unwrap();
     let package = ForeignPackage::read(in_memory(tar.into())).await.unwrap();
     let storage = MemoryStorage::default();
-    let error = install(&package.clone().into(), &storage, &site(), &CopyOptions::default()).await;
+    let error = install(
+        &package.clone().into(),
+        Arc::new(storage.clone()),
+        &site(),
+        &CopyOptions::default(),
+    )
+    .await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("take the bundle as it was published"), "{error}");
 }
@@ -321,10 +336,10 @@ fn invalid_sizes_and_names_are_rejected() {
 
 /// Not called: it compiles only if the futures are `Send`.
 #[expect(dead_code)]
-fn all_can_be_spawned(bundle: &Bundle, package: &Package, sink: &dyn ImageSink) {
+fn all_can_be_spawned(bundle: &Bundle, package: &Package, sink: Arc<dyn ImageSink>) {
     fn is_sent(_: impl Send) {}
     let (options, place) = (CopyOptions::default(), site());
-    is_sent(install(package, sink, &place, &options));
+    is_sent(install(package, sink.clone(), &place, &options));
     is_sent(copy_image(&package.images()[0], sink, &options));
     is_sent(bundle.verify(&VerifyOptions::default()));
     let source: Arc<dyn ImageSource> = Arc::new(bundle.clone());

@@ -13,8 +13,8 @@ use compass_bundle::{
 use compass_registry::storage::{MemoryStorage, Storage as _};
 use compass_registry::testing::random_bytes;
 use compass_registry::{
-    Descriptor, Digest, Error as RegistryError, ImageSource, ImageSourceExt as _, Manifest,
-    RawManifest, Reference, Repository, TagOrDigest, media_type,
+    Descriptor, Digest, Error as RegistryError, ImageRef, ImageSource, ImageSourceExt as _,
+    Manifest, RawManifest, Reference, Repository, TagOrDigest, media_type,
 };
 use sample::{Counting, Shared, platform};
 use serde_json::json;
@@ -86,8 +86,8 @@ async fn gather(
     let mut images = Vec::new();
     for name in names {
         let reference = reference(name);
-        let from = (reference.repository(), &reference.tag_or_digest());
-        let image = ArchiveImage::resolve(storage, from, reference.clone(), &platforms).await;
+        let from = ImageRef::from(&reference);
+        let image = ArchiveImage::resolve(storage, &from, reference.clone(), &platforms).await;
         images.push(image.unwrap());
     }
     images

@@ -17,8 +17,8 @@ use compass_bundle::{
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::random_bytes;
 use compass_registry::{
-    ByteStream, CopyOptions, Descriptor, Digest, Error as RegistryError, ImageSource, NoProgress,
-    Platform, RawManifest, Reference, Repository, TagOrDigest, media_type,
+    ByteStream, CopyOptions, Descriptor, Digest, Error as RegistryError, ImageRef, ImageSource,
+    NoProgress, Platform, RawManifest, Reference, Repository, TagOrDigest, media_type,
 };
 use futures_util::{StreamExt as _, stream};
 
@@ -58,9 +58,9 @@ async fn add_image(storage: &MemoryStorage, reference: &Reference, layers: &[usi
 async fn plan(source: &dyn ImageSource, references: &[Reference]) -> BundlePlan {
     let mut images = Vec::new();
     for reference in references {
-        let from = (reference.repository(), &reference.tag_or_digest());
+        let from = ImageRef::from(reference);
         let platforms = Platforms::One(platform());
-        let image = ArchiveImage::resolve(source, from, reference.clone(), &platforms).await;
+        let image = ArchiveImage::resolve(source, &from, reference.clone(), &platforms).await;
         images.push(image.unwrap());
     }
     BundlePlan::new(&BundleContents {
@@ -167,7 +167,9 @@ async fn installed_image_equals_source() {
     let site = MemoryStorage::default();
     let place = "site.example/compass".parse().unwrap();
     let installed =
-        install(&bundle.clone().into(), &site, &place, &CopyOptions::default()).await.unwrap();
+        install(&bundle.clone().into(), Arc::new(site.clone()), &place, &CopyOptions::default())
+            .await
+            .unwrap();
     for (installed, original) in installed.iter().zip(references()) {
         let locator = original.tag_or_digest();
         let there = Storage::manifest(&site, installed.reference.repository(), &locator).await;

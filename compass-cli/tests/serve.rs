@@ -10,9 +10,7 @@ use std::time::Duration;
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::{SampleImage, read_image};
-use compass_registry::{
-    CopyOptions, Digest, Error, Repository, RetryPolicy, Tag, TagOrDigest, copy,
-};
+use compass_registry::{Destination, Digest, Error, ImageRef, Repository, RetryPolicy, Tag, copy};
 use futures_util::future::join_all;
 
 /// Starts the server; returns the process and its host.
@@ -34,9 +32,8 @@ async fn push(client: &Client, number: u64) -> Result<(), Error> {
     let (name, tag): (Repository, Tag) =
         (format!("team/app-{number}").parse().unwrap(), "v1".parse().unwrap());
     SampleImage::new(number, &[700_000, 1000]).store(&storage, &name, &tag).await?;
-    let version = TagOrDigest::from(tag.clone());
-    let options = CopyOptions::default();
-    copy(Arc::new(storage), (&name, &version), client, (&name, Some(&tag)), &options).await?;
+    let (from, to) = (ImageRef::new(name.clone(), tag.clone()), Destination::new(name, tag));
+    copy(Arc::new(storage), &from, Arc::new(client.clone()), &to).await?;
     Ok(())
 }
 
@@ -78,7 +75,7 @@ async fn serve_killed_has_no_wrong_blobs() {
         for (number, result) in (first..).zip(results) {
             let name: Repository = format!("team/app-{number}").parse().unwrap();
             let tag: Tag = "v1".parse().unwrap();
-            match read_image(&client, &name, &tag.into()).await {
+            match read_image(Arc::new(client.clone()), &ImageRef::new(name, tag)).await {
                 Ok(_) => {}
                 Err(error) => assert!(error.is_not_found() && result.is_err(), "{error}"),
             }
@@ -147,9 +144,8 @@ async fn serve_full_disk_is_temporary() {
     let (name, tag): (Repository, Tag) = ("team/large".parse().unwrap(), "v1".parse().unwrap());
     let storage = MemoryStorage::default();
     large.store(&storage, &name, &tag).await.unwrap();
-    let (version, options) = (TagOrDigest::from(tag.clone()), CopyOptions::default());
-    let pushed =
-        copy(Arc::new(storage), (&name, &version), &client, (&name, Some(&tag)), &options).await;
+    let (from, to) = (ImageRef::new(name.clone(), tag.clone()), Destination::new(name, tag));
+    let pushed = copy(Arc::new(storage), &from, Arc::new(client.clone()), &to).await;
     let afterwards = push(&client, 7).await;
     server.kill().unwrap();
     server.wait().unwrap();

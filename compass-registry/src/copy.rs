@@ -16,8 +16,8 @@ use futures_util::future::{BoxFuture, FutureExt as _, try_join};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
-    Descriptor, Digest, Error, ImageSink, ImageSource, ImageSourceExt as _, Platform, RawManifest,
-    Repository, Tag, TagOrDigest,
+    Descriptor, Destination, Digest, Error, ImageRef, ImageSink, ImageSource, ImageSourceExt as _,
+    Platform, RawManifest, TagOrDigest,
 };
 use blobs::{BlobCopier, BlobOutcome, CopyPath};
 use manifest_tree::{ManifestTree, MemoryBudget};
@@ -32,18 +32,18 @@ const CONCURRENT_BLOBS: usize = 16;
 /// The number of manifests of one image that are written at once.
 const CONCURRENT_MANIFESTS: usize = 8;
 
-/// Copies one image with all its blobs and manifests; see [`Copier::copy`].
+/// Copies one image with all its blobs and manifests, with the default options.
+/// See [`Copier::copy`].
 ///
 /// # Errors
 /// As [`Copier::copy`].
 pub async fn copy(
     source: Arc<dyn ImageSource>,
-    from: (&Repository, &TagOrDigest),
-    sink: &dyn ImageSink,
-    to: (&Repository, Option<&Tag>),
-    options: &CopyOptions,
+    from: &ImageRef,
+    sink: Arc<dyn ImageSink>,
+    to: &Destination,
 ) -> Result<CopyReport, Error> {
-    Copier::new(sink, options.clone()).copy(&source, from, to).await
+    Copier::new(sink, CopyOptions::default()).copy(source, from, to).await
 }
 
 /// Copies images to one sink.
@@ -53,17 +53,18 @@ pub async fn copy(
 /// once, and mounted into the other repositories. Clones share this knowledge and the limit on
 /// transfers.
 #[derive(Clone)]
-pub struct Copier<'s> {
-    sink: &'s dyn ImageSink,
+pub struct Copier {
+    sink: Arc<dyn ImageSink>,
     options: CopyOptions,
-    blobs: Arc<BlobCopier<'s>>,
+    blobs: Arc<BlobCopier>,
     memory: MemoryBudget,
 }
 
-impl<'s> Copier<'s> {
+impl Copier {
     /// Creates a copier that writes to `sink`.
-    pub fn new(sink: &'s dyn ImageSink, options: CopyOptions) -> Self {
-        let blobs = BlobCopier::new(sink, options.jobs, Arc::clone(&options.progress));
+    pub fn new(sink: Arc<dyn ImageSink>, options: CopyOptions) -> Self {
+        let progress = Arc::clone(&options.progress);
+        let blobs = BlobCopier::new(Arc::clone(&sink), options.jobs, progress);
         Self { sink, options, blobs: Arc::new(blobs), memory: MemoryBudget::new() }
     }
 
@@ -88,21 +89,21 @@ impl<'s> Copier<'s> {
     /// [`Error::TagMoved`] if the source's tag was moved during the copy.
     pub async fn copy(
         &self,
-        source: &Arc<dyn ImageSource>,
-        (from, reference): (&Repository, &TagOrDigest),
-        (to, tag): (&Repository, Option<&Tag>),
+        source: Arc<dyn ImageSource>,
+        from: &ImageRef,
+        to: &Destination,
     ) -> Result<CopyReport, Error> {
-        let path = CopyPath { source, from, to };
-        let resolved = Resolved::resolve(self, &**source, (from, reference), (to, tag)).await?;
+        let path = CopyPath { source: &source, from, to };
+        let resolved = Resolved::resolve(self, path).await?;
         let mut report = CopyReport::new(&resolved);
-        if let Some(kept) = resolved.kept(self.options.on_existing_tag, (to, tag))? {
+        if let Some(kept) = resolved.kept(self.options.on_existing_tag, to)? {
             return Ok(report.with_kept(kept));
         }
         let Resolved { source_digest, target, already_present, .. } = resolved;
         let missing_platforms = self.missing_platforms(path, target.single_image());
         if already_present {
             report.missing_platforms = missing_platforms.await?;
-            let layers = target.nondistributable_layers(&**source, from).await?;
+            let layers = target.nondistributable_layers(path).await?;
             self.copy_nondistributable(path, &layers, &mut report).await?;
             return Ok(report);
         }
@@ -116,8 +117,8 @@ impl<'s> Copier<'s> {
             report.count(blob, *outcome);
         }
         self.copy_nondistributable(path, &tree.nondistributable, &mut report).await?;
-        check_tag_unchanged(path, reference, source_digest).await?;
-        self.publish(path, (&tree, &outcomes), tag).await?;
+        check_tag_unchanged(path, source_digest).await?;
+        self.publish(path, &tree, &outcomes).await?;
         Ok(report)
     }
 
@@ -128,11 +129,11 @@ impl<'s> Copier<'s> {
     /// [`Error::TagExists`] as [`Copier::copy`], and the first error of either end.
     pub async fn is_needed(
         &self,
-        source: &Arc<dyn ImageSource>,
-        from: (&Repository, &TagOrDigest),
-        to: (&Repository, Option<&Tag>),
+        source: Arc<dyn ImageSource>,
+        from: &ImageRef,
+        to: &Destination,
     ) -> Result<bool, Error> {
-        let resolved = Resolved::resolve(self, &**source, from, to).await?;
+        let resolved = Resolved::resolve(self, CopyPath { source: &source, from, to }).await?;
         let kept = resolved.kept(self.options.on_existing_tag, to)?;
         Ok(kept.is_none() && !resolved.already_present)
     }
@@ -145,20 +146,20 @@ impl<'s> Copier<'s> {
     /// As [`Copier::copy`].
     pub async fn plan(
         &self,
-        source: &Arc<dyn ImageSource>,
-        (from, reference): (&Repository, &TagOrDigest),
-        (to, tag): (&Repository, Option<&Tag>),
+        source: Arc<dyn ImageSource>,
+        from: &ImageRef,
+        to: &Destination,
     ) -> Result<CopyReport, Error> {
-        let path = CopyPath { source, from, to };
-        let resolved = Resolved::resolve(self, &**source, (from, reference), (to, tag)).await?;
+        let path = CopyPath { source: &source, from, to };
+        let resolved = Resolved::resolve(self, path).await?;
         let mut report = CopyReport::new(&resolved);
         report.missing_platforms =
             self.missing_platforms(path, resolved.target.single_image()).await?;
-        if let Some(kept) = resolved.kept(self.options.on_existing_tag, (to, tag))? {
+        if let Some(kept) = resolved.kept(self.options.on_existing_tag, to)? {
             return Ok(report.with_kept(kept));
         }
         let (blobs, nondistributable) = if resolved.already_present {
-            (Vec::new(), resolved.target.nondistributable_layers(&**source, from).await?)
+            (Vec::new(), resolved.target.nondistributable_layers(path).await?)
         } else {
             let tree = self.read_tree(path, resolved.target).await?;
             (tree.blobs, tree.nondistributable)
@@ -190,14 +191,14 @@ impl<'s> Copier<'s> {
     }
 
     async fn read_tree(&self, path: CopyPath<'_>, target: Target) -> Result<ManifestTree, Error> {
-        let CopyPath { source, from, .. } = path;
+        let (source, repository) = (path.source, &path.from.repository);
         let root = match target {
             Target::Manifest(root) => root,
             Target::Image(image) => {
-                source.verified_manifest(from, &TagOrDigest::Digest(image.digest)).await?
+                source.verified_manifest(repository, &TagOrDigest::Digest(image.digest)).await?
             }
         };
-        ManifestTree::read(&**source, from, root, &self.memory).await
+        ManifestTree::read(&**source, repository, root, &self.memory).await
     }
 
     /// Returns the requested platforms that a single image does not support. The image's
@@ -211,7 +212,7 @@ impl<'s> Copier<'s> {
         let Some(image) = single_image.filter(|_| !platforms.is_empty()) else {
             return Ok(Vec::new());
         };
-        let own = path.source.platform_of(path.from, &image).await?;
+        let own = path.source.platform_of(&path.from.repository, &image).await?;
         let is_missing =
             |platform: &&Platform| !own.as_ref().is_none_or(|own| own.satisfies(platform));
         Ok(platforms.iter().filter(is_missing).cloned().collect())
@@ -223,10 +224,10 @@ impl<'s> Copier<'s> {
     async fn publish(
         &self,
         path: CopyPath<'_>,
-        (tree, outcomes): (&ManifestTree, &[BlobOutcome]),
-        tag: Option<&Tag>,
+        tree: &ManifestTree,
+        outcomes: &[BlobOutcome],
     ) -> Result<(), Error> {
-        let error = match self.put_manifests(tree, (path.to, tag)).await {
+        let error = match self.put_manifests(tree, path.to).await {
             Err(error) if error.is_blob_unknown() => error,
             put => return put,
         };
@@ -237,19 +238,16 @@ impl<'s> Copier<'s> {
             return Err(error);
         }
         self.blobs.force_copy(path, &claimed).await?;
-        self.put_manifests(tree, (path.to, tag)).await
+        self.put_manifests(tree, path.to).await
     }
 
     /// Writes the manifests of an image.
     /// Each manifest is written after those that it refers to, and the root with the tag last.
-    async fn put_manifests(
-        &self,
-        tree: &ManifestTree,
-        (to, tag): (&Repository, Option<&Tag>),
-    ) -> Result<(), Error> {
+    async fn put_manifests(&self, tree: &ManifestTree, to: &Destination) -> Result<(), Error> {
         for (depth, level) in tree.levels.iter().enumerate().rev() {
-            let tag = tag.filter(|_| depth == 0);
-            let puts = level.iter().map(|manifest| self.sink.put_manifest(to, manifest, tag));
+            let tag = to.tag.as_ref().filter(|_| depth == 0);
+            let puts =
+                level.iter().map(|manifest| self.sink.put_manifest(&to.repository, manifest, tag));
             buffered(CONCURRENT_MANIFESTS, puts.collect()).await?;
         }
         Ok(())
@@ -267,20 +265,18 @@ async fn buffered<T>(
 }
 
 /// Checks that the source's tag was not moved during the copy.
-async fn check_tag_unchanged(
-    CopyPath { source, from, .. }: CopyPath<'_>,
-    reference: &TagOrDigest,
-    expected: Digest,
-) -> Result<(), Error> {
-    let TagOrDigest::Tag(tag) = reference else { return Ok(()) };
-    if source.resolve(from, reference).await? == expected {
+async fn check_tag_unchanged(path: CopyPath<'_>, expected: Digest) -> Result<(), Error> {
+    let ImageRef { repository, reference } = path.from;
+    if matches!(reference, TagOrDigest::Digest(_))
+        || path.source.resolve(repository, reference).await? == expected
+    {
         return Ok(());
     }
     // Registries may report a wrong digest.
-    let actual = source.verified_manifest(from, reference).await?.digest();
+    let actual = path.source.verified_manifest(repository, reference).await?.digest();
     if actual == expected {
         return Ok(());
     }
-    let what = format!("{from}:{tag}");
+    let what = path.from.to_string();
     Err(Error::TagMoved { what, old: Box::new(expected), new: Box::new(actual) })
 }

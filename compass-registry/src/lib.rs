@@ -37,7 +37,9 @@ mod copy;
 mod descriptor;
 mod digest;
 mod error;
+mod image_builder;
 mod image_manifest;
+mod image_ref;
 mod index_images;
 mod min_speed;
 mod platform;
@@ -60,10 +62,12 @@ pub use copy::{Copier, CopyOptions, CopyReport, OnExistingTag, copy};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Error, Hint};
+pub use image_builder::{BuiltImage, ImageBuilder, IndexBuilder, Layer};
 pub use image_manifest::{
     MAX_IMAGE_MANIFESTS_BYTES, MAX_MANIFEST_BYTES, Manifest, RawManifest, media_type,
     media_type_of, sniff_media_type,
 };
+pub use image_ref::{Destination, ImageRef};
 pub use index_images::MAX_INDEX_DEPTH;
 pub use platform::Platform;
 pub use progress::{NoProgress, Progress};

@@ -52,6 +52,11 @@ impl Platform {
         }
     }
 
+    /// Whether the operating system is Windows. Some tools write its name in upper case.
+    pub(crate) fn is_windows(&self) -> bool {
+        self.os.eq_ignore_ascii_case("windows")
+    }
+
     /// Whether an image for this platform runs on `wanted`. The operating system and architecture
     /// must be the same, and `wanted` must support the variant and have all features.
     pub fn satisfies(&self, wanted: &Platform) -> bool {

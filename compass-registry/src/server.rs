@@ -13,6 +13,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`Registry::router`] mounts a registry in another HTTP server.
 
 mod activity;
 mod ambiguity;
@@ -32,9 +34,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::handler::Handler as _;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
 use base64::Engine as _;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -61,12 +65,12 @@ pub struct Server {
     task: JoinHandle<()>,
 }
 
-/// Options of a [`Server`].
+/// Options of a [`Registry`], and of the connections of a [`Server`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// User and password that every request must carry. If `None`, every client has full access.
-    pub basic_auth: Option<(String, String)>,
+    /// The login that every request must carry. If `None`, every client has full access.
+    pub basic_auth: Option<BasicAuth>,
     /// Rejects all requests that write.
     pub read_only: bool,
     /// How long an upload may be idle before it is removed.
@@ -76,7 +80,8 @@ pub struct ServerOptions {
     /// The memory in bytes for all manifests in transit. Half of it is for received manifests, and
     /// half for sent ones. A request waits until its share is free.
     pub manifest_memory: usize,
-    /// The maximum number of connections. Further clients wait until a connection ends.
+    /// The maximum number of connections of a [`Server`]. Further clients wait until a connection
+    /// ends.
     pub max_connections: usize,
     /// How long a connection may be idle while all connections are in use. The one that has been
     /// idle longest is closed for the next client, so that stalled clients cannot block the server.
@@ -102,7 +107,7 @@ impl Default for ServerOptions {
 }
 
 setters!(ServerOptions {
-    basic_auth: Option<(String, String)>,
+    basic_auth: Option<BasicAuth>,
     read_only: bool,
     upload_idle_timeout: Duration,
     body_idle_timeout: Duration,
@@ -112,11 +117,46 @@ setters!(ServerOptions {
     connection_idle_timeout: Duration,
 });
 
-pub(crate) struct Registry {
+/// A user and password, encoded for basic authentication (RFC 7617).
+#[derive(Clone)]
+pub struct BasicAuth(String);
+
+impl BasicAuth {
+    /// Creates a login. The user must not contain a colon.
+    pub fn new(user: &str, password: &str) -> Self {
+        Self(base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
+    }
+}
+
+impl std::fmt::Debug for BasicAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BasicAuth(…)")
+    }
+}
+
+/// A registry on a [`Storage`], without a network address. Clones share its uploads and limits.
+///
+/// ```
+/// use axum::Router;
+/// use axum::routing::get;
+/// use compass_registry::server::{Registry, ServerOptions};
+/// use compass_registry::storage::MemoryStorage;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let registry = Registry::new(MemoryStorage::default(), &ServerOptions::default());
+/// let app = Router::new().route("/healthz", get(|| async { "ok" })).merge(registry.router());
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let stopped = async { axum::serve(listener, app).await };
+/// # tokio::time::timeout(std::time::Duration::from_millis(1), stopped).await.unwrap_or(Ok(()))
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Registry {
     storage: Arc<dyn Storage>,
-    uploads: Uploads,
-    /// User and password, encoded for basic authentication.
-    login: Option<String>,
+    uploads: Arc<Uploads>,
+    upload_idle_timeout: Duration,
+    login: Option<BasicAuth>,
     read_only: bool,
     body_idle_timeout: Duration,
     received_memory: MemoryBudget,
@@ -134,14 +174,14 @@ impl Server {
         options: ServerOptions,
     ) -> Result<Self, Error> {
         let (listener, address) = listen(address).await?;
-        let registry = Arc::new(Registry::new(storage, &options));
-        let router = registry.router();
+        let registry = Registry::new(storage, &options);
+        // The fallback answers requests outside of the API as registries do.
+        let router = registry.router().fallback_service(handle.with_state(registry.clone()));
         let (stop, stopped) = oneshot::channel();
-        let expiring = registry.expire_loop(options.upload_idle_timeout);
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = connections::serve(listener, router, &options, stopped) => {}
-                () = expiring => {}
+                () = registry.expire_loop() => {}
             }
         });
         Ok(Self { address, stop: Some(stop), task })
@@ -182,7 +222,7 @@ pub(crate) async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), E
     Ok((listener, address))
 }
 
-async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Response {
+async fn handle(State(registry): State<Registry>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let activity = parts.extensions.get::<Arc<Activity>>();
     let set_working = |is_working| activity.iter().for_each(|one| one.set_working(is_working));
@@ -195,14 +235,13 @@ async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Resp
 }
 
 impl Registry {
-    pub(crate) fn new(storage: impl Storage, options: &ServerOptions) -> Self {
-        let basic = |(user, password): &(String, String)| {
-            base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"))
-        };
+    /// Creates a registry. Options of connections have no effect.
+    pub fn new(storage: impl Storage, options: &ServerOptions) -> Self {
         Self {
             storage: Arc::new(storage),
-            uploads: Uploads::default(),
-            login: options.basic_auth.as_ref().map(basic),
+            uploads: Arc::default(),
+            upload_idle_timeout: options.upload_idle_timeout,
+            login: options.basic_auth.clone(),
             read_only: options.read_only,
             body_idle_timeout: options.body_idle_timeout,
             received_memory: MemoryBudget::new(options.manifest_memory / 2),
@@ -210,23 +249,39 @@ impl Registry {
         }
     }
 
-    pub(crate) fn router(self: &Arc<Self>) -> Router {
-        Router::new().fallback(handle).with_state(Arc::clone(self))
+    /// Returns the routes of the distribution API, which are all below `/v2`.
+    ///
+    /// The routes have the limits of [`ServerOptions`] for bodies, memory and uploads. The server
+    /// that mounts them limits its connections, and does not change the paths: the specification
+    /// does not allow a prefix before `/v2`.
+    pub fn router(&self) -> Router {
+        let paths = ["/v2", "/v2/", "/v2/{*path}"];
+        let routed = |router: Router<Self>, path| router.route(path, any(handle));
+        paths.into_iter().fold(Router::new(), routed).with_state(self.clone())
+    }
+
+    /// Removes the uploads that have been idle for [`ServerOptions::upload_idle_timeout`].
+    ///
+    /// A [`Server`] does so periodically. Other servers that mount the routes call this from time
+    /// to time, for example every minute.
+    pub async fn expire_uploads(&self) {
+        self.remove_uploads(self.upload_idle_timeout).await;
+    }
+
+    /// Removes the uploads that have been idle for this long.
+    pub(crate) async fn remove_uploads(&self, idle: Duration) {
+        self.uploads.expire_idle(idle).await;
     }
 
     /// Removes abandoned uploads periodically. Never returns.
-    async fn expire_loop(self: Arc<Self>, patience: Duration) {
+    async fn expire_loop(&self) {
+        let interval = self.upload_idle_timeout / 4;
         let mut tick =
-            tokio::time::interval((patience / 4).clamp(MIN_EXPIRY_INTERVAL, MAX_EXPIRY_INTERVAL));
+            tokio::time::interval(interval.clamp(MIN_EXPIRY_INTERVAL, MAX_EXPIRY_INTERVAL));
         loop {
             tick.tick().await;
-            self.expire_uploads(patience).await;
+            self.expire_uploads().await;
         }
-    }
-
-    /// Removes the uploads that have been idle for `patience`.
-    pub(crate) async fn expire_uploads(&self, patience: Duration) {
-        self.uploads.expire_idle(patience).await;
     }
 
     async fn handle(&self, request: &Parts, body: Body) -> Result<Response, ApiError> {
@@ -255,7 +310,7 @@ impl Registry {
     }
 
     fn authorize(&self, request: &Parts) -> Result<(), ApiError> {
-        if let Some(expected) = &self.login {
+        if let Some(BasicAuth(expected)) = &self.login {
             let given = request.headers.get(header::AUTHORIZATION);
             let given = given.and_then(|given| given.to_str().ok()?.split_once(' '));
             let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));

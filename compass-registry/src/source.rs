@@ -104,24 +104,52 @@ pub trait ImageSource: Send + Sync {
 }
 
 /// Reads verified content from an [`ImageSource`].
-#[async_trait]
 pub trait ImageSourceExt: ImageSource {
     /// Reads an image manifest or index, and verifies a requested digest.
     ///
     /// # Errors
     /// [`Error::DigestMismatch`], and errors of the source.
-    async fn verified_manifest(
+    fn verified_manifest(
         &self,
         repository: &Repository,
         reference: &TagOrDigest,
-    ) -> Result<RawManifest, Error>;
+    ) -> impl Future<Output = Result<RawManifest, Error>> + Send {
+        async move {
+            let manifest = self.manifest(repository, reference).await?;
+            match reference {
+                TagOrDigest::Digest(expected) if manifest.digest() != *expected => {
+                    Err(Error::DigestMismatch {
+                        what: format!("manifest {repository}@{expected}"),
+                        expected: Box::new(*expected),
+                        actual: Box::new(manifest.digest()),
+                    })
+                }
+                _ => Ok(manifest),
+            }
+        }
+    }
 
     /// Reads a small blob, such as an image configuration, into memory.
     ///
     /// # Errors
     /// [`Error::InvalidContent`] if it is larger than a manifest may be, [`Error::DigestMismatch`],
     /// [`Error::SizeMismatch`], and errors of the source.
-    async fn read(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Bytes, Error>;
+    fn read(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> impl Future<Output = Result<Bytes, Error>> + Send {
+        async move {
+            if descriptor.size > MAX_MANIFEST_BYTES {
+                let reason =
+                    format!("{} bytes exceed the limit for reading into memory", descriptor.size);
+                let what = format!("{repository}@{}", descriptor.digest);
+                return Err(Error::InvalidContent { what, reason });
+            }
+            let retry = self.retry();
+            retry.run(|| read_once(self, repository, descriptor, &retry)).await
+        }
+    }
 
     /// Reads the image manifest for a platform.
     ///
@@ -131,12 +159,23 @@ pub trait ImageSourceExt: ImageSource {
     /// # Errors
     /// [`Error::NoSuchPlatform`] and [`Error::AmbiguousPlatform`], which list the platforms of the
     /// index.
-    async fn image(
+    fn image(
         &self,
         repository: &Repository,
         reference: &TagOrDigest,
         platform: &Platform,
-    ) -> Result<RawManifest, Error>;
+    ) -> impl Future<Output = Result<RawManifest, Error>> + Send {
+        async move {
+            let manifest = self.verified_manifest(repository, reference).await?;
+            if !matches!(manifest.parse()?, Manifest::Index(_)) {
+                return Ok(manifest);
+            }
+            let images = self.images_of(repository, &manifest).await?;
+            let what = format!("{repository}:{reference}");
+            let image = index_images::select_image(&what, &images, platform)?;
+            self.verified_manifest(repository, &TagOrDigest::Digest(image.digest)).await
+        }
+    }
 
     /// Lists the images of an index and of its nested indexes, with their platforms.
     ///
@@ -145,113 +184,59 @@ pub trait ImageSourceExt: ImageSource {
     ///
     /// # Errors
     /// [`Error::InvalidContent`] if indexes are nested too deep, or are too large in total.
-    async fn images_of(
+    fn images_of(
         &self,
         repository: &Repository,
         index: &RawManifest,
-    ) -> Result<Vec<Descriptor>, Error>;
+    ) -> impl Future<Output = Result<Vec<Descriptor>, Error>> + Send {
+        index_images::list_images(self, repository, index)
+    }
 
     /// Returns the platform in the configuration of a single image. Returns `None` if the
     /// configuration names no platform, as for an artifact.
-    async fn platform_of(
+    fn platform_of(
         &self,
         repository: &Repository,
         image: &RawManifest,
-    ) -> Result<Option<Platform>, Error>;
+    ) -> impl Future<Output = Result<Option<Platform>, Error>> + Send {
+        async move {
+            let Manifest::Image { config, .. } = image.parse()? else { return Ok(None) };
+            // A larger configuration is the content of an artifact and names no platform.
+            if config.size > MAX_MANIFEST_BYTES {
+                return Ok(None);
+            }
+            let config = self.read(repository, &config).await?;
+            Ok(Platform::from_config(&config))
+        }
+    }
 }
 
-#[async_trait]
-impl<S: ImageSource + ?Sized> ImageSourceExt for S {
-    async fn verified_manifest(
-        &self,
-        repository: &Repository,
-        reference: &TagOrDigest,
-    ) -> Result<RawManifest, Error> {
-        let manifest = self.manifest(repository, reference).await?;
-        match reference {
-            TagOrDigest::Digest(expected) if manifest.digest() != *expected => {
-                Err(Error::DigestMismatch {
-                    what: format!("manifest {repository}@{expected}"),
-                    expected: Box::new(*expected),
-                    actual: Box::new(manifest.digest()),
-                })
-            }
-            _ => Ok(manifest),
-        }
-    }
+impl<S: ImageSource + ?Sized> ImageSourceExt for S {}
 
-    async fn read(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Bytes, Error> {
-        if descriptor.size > MAX_MANIFEST_BYTES {
-            return Err(Error::InvalidContent {
-                what: format!("{repository}@{}", descriptor.digest),
-                reason: format!(
-                    "{} bytes exceed the limit for reading into memory",
-                    descriptor.size
-                ),
-            });
+/// Reads and verifies a blob in one attempt. Fails if the stream is idle or too slow.
+async fn read_once<S: ImageSource + ?Sized>(
+    source: &S,
+    repository: &Repository,
+    descriptor: &Descriptor,
+    retry: &RetryPolicy,
+) -> Result<Bytes, Error> {
+    let what = format!("{repository}@{}", descriptor.digest);
+    let broken = |source: Box<dyn std::error::Error + Send + Sync>, host: Option<&str>| {
+        let (host, request) = (host.unwrap_or("the source").to_owned(), format!("blob {what}"));
+        Error::Unreachable { host, request, source }
+    };
+    let bytes = source.blob(repository, descriptor, 0..descriptor.size).await?;
+    let mut blob = VerifiedBlob::new(what.clone(), descriptor.clone(), bytes);
+    let (mut content, mut guard) = (Vec::new(), SpeedGuard::new(retry));
+    loop {
+        let received = content.len() as u64;
+        let chunk = tokio::time::timeout(retry.idle_timeout, blob.next());
+        let chunk = guard.watch(|| received, chunk).await;
+        let chunk = chunk.map_err(|slow| broken(Box::new(slow), source.registry()))?;
+        match chunk.map_err(|elapsed| broken(Box::new(elapsed), source.registry()))? {
+            Some(chunk) => content.extend_from_slice(&chunk?),
+            None => return Ok(content.into()),
         }
-        let retry = self.retry();
-        let read = || async move {
-            let what = format!("{repository}@{}", descriptor.digest);
-            let bytes = self.blob(repository, descriptor, 0..descriptor.size).await?;
-            let mut blob = VerifiedBlob::new(what, descriptor.clone(), bytes);
-            let mut content = Vec::new();
-            let broken = |source: Box<dyn std::error::Error + Send + Sync>| Error::Unreachable {
-                host: self.registry().unwrap_or("the source").to_owned(),
-                request: format!("blob {repository}@{}", descriptor.digest),
-                source,
-            };
-            let mut guard = SpeedGuard::new(&retry);
-            loop {
-                let received = content.len() as u64;
-                let chunk = tokio::time::timeout(retry.idle_timeout, blob.next());
-                let chunk = guard.watch(|| received, chunk).await;
-                let chunk = chunk.map_err(|slow| broken(Box::new(slow)))?;
-                match chunk.map_err(|elapsed| broken(Box::new(elapsed)))? {
-                    Some(chunk) => content.extend_from_slice(&chunk?),
-                    None => return Ok(content.into()),
-                }
-            }
-        };
-        retry.run(read).await
-    }
-
-    async fn image(
-        &self,
-        repository: &Repository,
-        reference: &TagOrDigest,
-        platform: &Platform,
-    ) -> Result<RawManifest, Error> {
-        let manifest = self.verified_manifest(repository, reference).await?;
-        if !matches!(manifest.parse()?, Manifest::Index(_)) {
-            return Ok(manifest);
-        }
-        let images = index_images::list_images(self, repository, &manifest).await?;
-        let what = format!("{repository}:{reference}");
-        let image = index_images::select_image(&what, &images, platform)?;
-        self.verified_manifest(repository, &TagOrDigest::Digest(image.digest)).await
-    }
-
-    async fn images_of(
-        &self,
-        repository: &Repository,
-        index: &RawManifest,
-    ) -> Result<Vec<Descriptor>, Error> {
-        index_images::list_images(self, repository, index).await
-    }
-
-    async fn platform_of(
-        &self,
-        repository: &Repository,
-        image: &RawManifest,
-    ) -> Result<Option<Platform>, Error> {
-        let Manifest::Image { config, .. } = image.parse()? else { return Ok(None) };
-        // A larger configuration is the content of an artifact and names no platform.
-        if config.size > MAX_MANIFEST_BYTES {
-            return Ok(None);
-        }
-        let config = self.read(repository, &config).await?;
-        Ok(Platform::from_config(&config))
     }
 }
 

@@ -3,10 +3,12 @@
 //! [`ImageSink`](crate::ImageSink).
 //!
 //! ```
+//! use std::sync::Arc;
+//!
 //! use compass_registry::client::{Client, ClientOptions};
 //! use compass_registry::storage::MemoryStorage;
 //! use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, read_image};
-//! use compass_registry::{Repository, Tag};
+//! use compass_registry::{ImageRef, Repository, Tag};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), compass_registry::Error> {
@@ -19,8 +21,8 @@
 //! // The client recovers.
 //! let credentials = Some(FaultyRegistry::credentials());
 //! let options = ClientOptions { credentials, ..ClientOptions::default() };
-//! let client = Client::new(&registry.host(), options)?;
-//! assert_eq!(read_image(&client, &name, &tag.into()).await?, image.manifest);
+//! let client = Arc::new(Client::new(&registry.host(), options)?);
+//! assert_eq!(read_image(client, &ImageRef::new(name, tag)).await?, image.manifest);
 //! # Ok(())
 //! # }
 //! ```

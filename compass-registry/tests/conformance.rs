@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,20 +22,20 @@ use serde_json::json;
 #[tokio::test]
 async fn storages_and_layout_meet_contracts() {
     let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryStorage::default();
-    assert_eq!(conformance(&memory, &memory).await.unwrap(), [""; 0]);
-    let disk = DiskStorage::new(directory.path().join("disk"));
-    assert_eq!(conformance(&disk, &disk).await.unwrap(), [""; 0]);
-    let layout = OciLayout::new(directory.path().join("layout"));
-    assert_eq!(conformance(&layout, &layout).await.unwrap(), [""; 0]);
+    let memory = Arc::new(MemoryStorage::default());
+    assert_eq!(conformance(memory.clone(), memory).await.unwrap(), [""; 0]);
+    let disk = Arc::new(DiskStorage::new(directory.path().join("disk")));
+    assert_eq!(conformance(disk.clone(), disk).await.unwrap(), [""; 0]);
+    let layout = Arc::new(OciLayout::new(directory.path().join("layout")));
+    assert_eq!(conformance(layout.clone(), layout).await.unwrap(), [""; 0]);
 }
 
 #[tokio::test]
 async fn registry_meets_contracts() {
     let storage = MemoryStorage::default();
     let server = Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await.unwrap();
-    let client = Client::new(&server.host(), ClientOptions::default()).unwrap();
-    assert_eq!(conformance(&client, &client).await.unwrap(), [""; 0]);
+    let client = Arc::new(Client::new(&server.host(), ClientOptions::default()).unwrap());
+    assert_eq!(conformance(client.clone(), client).await.unwrap(), [""; 0]);
 }
 
 /// A source that ignores the start of ranges.
@@ -63,7 +64,8 @@ impl ImageSource for IgnoresRanges {
 #[tokio::test]
 async fn violating_source_is_detected() {
     let storage = MemoryStorage::default();
-    let violations = conformance(&IgnoresRanges(storage.clone()), &storage).await.unwrap();
+    let violations =
+        conformance(Arc::new(IgnoresRanges(storage.clone())), Arc::new(storage)).await.unwrap();
     assert!(!violations.is_empty());
     assert!(violations.iter().all(|one| one.contains("range of a blob")), "{violations:?}");
 }
@@ -122,7 +124,8 @@ impl ImageSink for ClaimsEverything {
 #[tokio::test]
 async fn violating_sink_is_detected() {
     let storage = MemoryStorage::default();
-    let violations = conformance(&storage.clone(), &ClaimsEverything(storage)).await.unwrap();
+    let violations =
+        conformance(Arc::new(storage.clone()), Arc::new(ClaimsEverything(storage))).await.unwrap();
     for rule in [
         "a missing manifest has no digest",
         "a mounted blob exists",
@@ -141,7 +144,7 @@ async fn layout_concurrent_writers_keep_all_names() {
     let repository: Repository = "team/web".parse().unwrap();
     let manifest = SampleImage::new(1, &[10]).manifest;
     let writing = (0..20).map(|number| {
-        let layout = OciLayout::new(directory.path());
+        let layout = Arc::new(OciLayout::new(directory.path()));
         let (repository, manifest) = (repository.clone(), manifest.clone());
         tokio::spawn(async move {
             let tag: Tag = format!("v{number}").parse().unwrap();
@@ -162,7 +165,7 @@ async fn dropped_upload_session_is_cancelled() {
     let directory = tempfile::tempdir().unwrap();
     let storage = DiskStorage::new(directory.path());
     let server = Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await.unwrap();
-    let client = Client::new(&server.host(), ClientOptions::default()).unwrap();
+    let client = Arc::new(Client::new(&server.host(), ClientOptions::default()).unwrap());
     let content = vec![1; 4 << 20];
     let half =
         stream::iter([Ok(Bytes::from(content[..2 << 20].to_vec()))]).chain(stream::pending());
@@ -199,7 +202,7 @@ async fn layout_removes_leftovers_of_killed_writers() {
     let (repository, tag): (Repository, Tag) =
         ("release/web".parse().unwrap(), "v1".parse().unwrap());
     let manifest = RawManifest::new(media_type::OCI_INDEX, r#"{"schemaVersion":2,"manifests":[]}"#);
-    let layout = OciLayout::new(directory.path());
+    let layout = Arc::new(OciLayout::new(directory.path()));
     layout.put_manifest(&repository, &manifest, Some(&tag)).await.unwrap();
     assert!(!left.exists() && !part.exists());
     assert!(others.iter().all(|path| path.exists()));

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{SampleImage, read_image};
 use compass_registry::{
-    ByteStream, Copier, CopyOptions, Descriptor, Digest, Error, ImageSource, Platform, RawManifest,
-    Repository, Tag, TagOrDigest, media_type,
+    ByteStream, Copier, CopyOptions, Descriptor, Destination, Digest, Error, ImageRef, ImageSource,
+    Platform, RawManifest, Repository, Tag, TagOrDigest, copy, media_type,
 };
 use serde_json::json;
 
@@ -20,6 +20,15 @@ fn name(text: &str) -> Repository {
 
 fn tag() -> Tag {
     "v1".parse().unwrap()
+}
+
+/// Returns the image that the tests copy.
+fn web() -> ImageRef {
+    ImageRef::new(name("team/web"), tag())
+}
+
+fn same_name() -> Destination {
+    Destination::new(name("team/web"), tag())
 }
 
 /// A source whose tag is moved when the first blob is read.
@@ -60,26 +69,24 @@ async fn copy_moved_source_tag_is_error() {
     new.store(&storage, &repository, &tag()).await.unwrap();
     old.store(&storage, &repository, &tag()).await.unwrap();
     let reads = AtomicUsize::new(0);
-    let source: Arc<dyn ImageSource> =
-        Arc::new(MovingTag { storage, next: new.manifest.clone(), reads });
-    let copier = Copier::new(&destination, CopyOptions::default());
-    let (by_tag, tag) = (TagOrDigest::from(tag()), tag());
-    let from = (&repository, &by_tag);
-    let error = copier.copy(&source, from, (&repository, Some(&tag))).await.unwrap_err();
+    let source = Arc::new(MovingTag { storage, next: new.manifest.clone(), reads });
+    let sink = Arc::new(destination.clone());
+    let copied = copy(source.clone(), &web(), sink.clone(), &same_name()).await;
+    let error = copied.unwrap_err();
     assert!(
         matches!(&error, Error::TagMoved { new: moved_to, .. } if **moved_to == new.manifest.digest()),
         "{error}"
     );
-    assert_eq!(Storage::manifest(&destination, &repository, &by_tag).await.unwrap(), None);
+    assert_eq!(Storage::manifest(&destination, &repository, &tag().into()).await.unwrap(), None);
     // The next copy gets the new image.
-    let copied = copier.copy(&source, from, (&repository, Some(&tag))).await.unwrap();
+    let copied = copy(source, &web(), sink, &same_name()).await.unwrap();
     assert_eq!(copied.digest, new.manifest.digest());
 }
 
 #[tokio::test]
 async fn copy_index_selects_platforms() {
     let storage = MemoryStorage::default();
-    let (repository, by_tag, tag) = (name("team/web"), TagOrDigest::from(tag()), tag());
+    let repository = name("team/web");
     let images: Vec<_> = (0..3).map(|seed| SampleImage::new(seed, &[2000, 300])).collect();
     let platforms = ["amd64", "arm64", "s390x"];
     let mut described = Vec::new();
@@ -94,19 +101,18 @@ async fn copy_index_selects_platforms() {
     let index =
         json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": described});
     let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
-    Storage::put_manifest(&storage, &repository, &index, Some(&tag)).await.unwrap();
+    Storage::put_manifest(&storage, &repository, &index, Some(&tag())).await.unwrap();
 
-    let source: Arc<dyn ImageSource> = Arc::new(storage);
+    let source = Arc::new(storage);
     let copy = async |platforms: &[&str]| {
-        let destination = MemoryStorage::default();
+        let destination = Arc::new(MemoryStorage::default());
         let platforms: Vec<Platform> = platforms.iter().map(|one| one.parse().unwrap()).collect();
         let options = CopyOptions::default().platforms(platforms);
-        let copier = Copier::new(&destination, options);
-        let to = (&repository, Some(&tag));
-        let copied = copier.copy(&source, (&repository, &by_tag), to).await.unwrap();
-        let whole = read_image(&destination, &repository, &by_tag).await.unwrap();
+        let copier = Copier::new(destination.clone(), options);
+        let copied = copier.copy(source.clone(), &web(), &same_name()).await.unwrap();
+        let whole = read_image(destination, &web()).await.unwrap();
         assert_eq!(whole.digest(), copied.digest);
-        let again = copier.copy(&source, (&repository, &by_tag), to).await.unwrap();
+        let again = copier.copy(source.clone(), &web(), &same_name()).await.unwrap();
         assert!(again.already_present, "{again:?}");
         (copied, whole)
     };
@@ -127,15 +133,14 @@ async fn plan_does_not_count_as_copied() {
     let (storage, repository, tag) = (MemoryStorage::default(), name("team/web"), tag());
     let image = SampleImage::new(1, &[3000, 10]);
     image.store(&storage, &repository, &tag).await.unwrap();
-    let (source, sink): (Arc<dyn ImageSource>, _) = (Arc::new(storage), MemoryStorage::default());
-    let copier = Copier::new(&sink, CopyOptions::default());
-    let (from, to) = ((&repository, &TagOrDigest::from(tag.clone())), (&repository, Some(&tag)));
-    let planned = copier.plan(&source, from, to).await.unwrap();
-    let next = copier.plan(&source, from, to).await.unwrap();
+    let (source, sink) = (Arc::new(storage), Arc::new(MemoryStorage::default()));
+    let copier = Copier::new(sink.clone(), CopyOptions::default());
+    let planned = copier.plan(source.clone(), &web(), &same_name()).await.unwrap();
+    let next = copier.plan(source.clone(), &web(), &same_name()).await.unwrap();
     assert!(planned.blobs > 0 && next.blobs == 0, "{planned:?}, {next:?}");
-    let copied = copier.copy(&source, from, to).await.unwrap();
+    let copied = copier.copy(source, &web(), &same_name()).await.unwrap();
     assert_eq!((copied.blobs, copied.bytes), (planned.blobs, planned.bytes));
-    read_image(&sink, &repository, &tag.into()).await.unwrap();
+    read_image(sink, &web()).await.unwrap();
 }
 
 #[tokio::test]
@@ -143,7 +148,7 @@ async fn copy_single_image_reports_missing_platforms() {
     let (storage, repository, tag) = (MemoryStorage::default(), name("team/web"), tag());
     let image = SampleImage::for_architecture("arm64", vec![vec![1; 100]]);
     image.store(&storage, &repository, &tag).await.unwrap();
-    let source: Arc<dyn ImageSource> = Arc::new(storage);
+    let source = Arc::new(storage);
     for (wanted, missing) in [
         (&[][..], &[][..]),
         (&["linux/arm64"], &[]),
@@ -152,11 +157,9 @@ async fn copy_single_image_reports_missing_platforms() {
         let platforms = |names: &[&str]| -> Vec<Platform> {
             names.iter().map(|name| name.parse().unwrap()).collect()
         };
-        let destination = MemoryStorage::default();
         let options = CopyOptions::default().platforms(platforms(wanted));
-        let from = (&repository, &TagOrDigest::from(tag.clone()));
-        let to = (&repository, Some(&tag));
-        let copied = Copier::new(&destination, options).copy(&source, from, to).await.unwrap();
+        let copier = Copier::new(Arc::new(MemoryStorage::default()), options);
+        let copied = copier.copy(source.clone(), &web(), &same_name()).await.unwrap();
         assert_eq!(
             (copied.digest, copied.missing_platforms),
             (image.manifest.digest(), platforms(missing))
@@ -171,10 +174,8 @@ async fn copy_index_fails(storage: MemoryStorage, images: &[serde_json::Value]) 
     let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
     let (repository, tag) = (name("team/web"), tag());
     Storage::put_manifest(&storage, &repository, &index, Some(&tag)).await.unwrap();
-    let (source, sink): (Arc<dyn ImageSource>, _) = (Arc::new(storage), MemoryStorage::default());
-    let copier = Copier::new(&sink, CopyOptions::default());
-    let from = (&repository, &TagOrDigest::from(tag.clone()));
-    copier.copy(&source, from, (&repository, Some(&tag))).await.unwrap_err()
+    let (source, sink) = (Arc::new(storage), Arc::new(MemoryStorage::default()));
+    copy(source, &web(), sink, &same_name()).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -206,13 +207,10 @@ async fn copy_future_can_be_spawned() {
     let image = SampleImage::new(1, &[900]);
     image.store(&source, &repository, &tag()).await.unwrap();
     let copied = tokio::spawn(async move {
-        let (source, sink): (Arc<dyn ImageSource>, _) =
-            (Arc::new(source), MemoryStorage::default());
-        let copier = Copier::new(&sink, CopyOptions::default());
-        let (by_tag, tag) = (TagOrDigest::from(tag()), tag());
-        let (from, to) = ((&repository, &by_tag), (&repository, Some(&tag)));
-        let planned = copier.plan(&source, from, to).await.unwrap();
-        (planned.digest, copier.copy(&source, from, to).await.unwrap().digest)
+        let (source, sink) = (Arc::new(source), Arc::new(MemoryStorage::default()));
+        let copier = Copier::new(sink, CopyOptions::default());
+        let planned = copier.plan(source.clone(), &web(), &same_name()).await.unwrap();
+        (planned.digest, copier.copy(source, &web(), &same_name()).await.unwrap().digest)
     });
     assert_eq!(copied.await.unwrap(), (image.manifest.digest(), image.manifest.digest()));
 }

@@ -11,7 +11,7 @@ use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{FaultyRegistry, SampleImage, Script, random_bytes, read_image};
 use compass_registry::{
-    Copier, CopyOptions, Descriptor, Digest, Error, ImageSink, ImageSource, RawManifest,
+    Copier, CopyOptions, Descriptor, Destination, Digest, Error, ImageRef, ImageSink, RawManifest,
     Repository, Tag, TagOrDigest, VerifiedBlob, copy,
 };
 use futures_util::future::join_all;
@@ -23,6 +23,11 @@ fn name(text: &str) -> Repository {
 
 fn tag() -> Tag {
     "v1".parse().unwrap()
+}
+
+/// Returns the destination of the same name as an image.
+fn same_name(image: &ImageRef) -> Destination {
+    image.to_string().parse().unwrap()
 }
 
 /// Starts a registry that counts requests, with a client for it.
@@ -50,13 +55,13 @@ fn own_bytes(image: &SampleImage) -> u64 {
 }
 
 /// Stores images with a shared base, each in a repository of its own.
-async fn store_images(source: &MemoryStorage, count: u8) -> Vec<(Repository, Tag)> {
+async fn store_images(source: &MemoryStorage, count: u8) -> Vec<ImageRef> {
     let (_, images) = images_with_shared_base(count);
     let mut names = Vec::new();
     for (number, image) in images.iter().enumerate() {
         let repository = name(&format!("team/app-{number}"));
         image.store(source, &repository, &tag()).await.unwrap();
-        names.push((repository, tag()));
+        names.push(ImageRef::new(repository, tag()));
     }
     names
 }
@@ -68,20 +73,18 @@ async fn copy_shared_base_is_transferred_once() {
     let names = store_images(&source, 12).await;
     let (reading, reader) = counting_registry(&source).await;
     let (_writing, writer) = counting_registry(&destination).await;
-    let reader: Arc<dyn ImageSource> = Arc::new(reader);
-    let copier = Copier::new(&writer, CopyOptions::default());
-    let by_tag = TagOrDigest::from(tag());
-    let copies = names.iter().map(|(repository, tag)| {
-        copier.copy(&reader, (repository, &by_tag), (repository, Some(tag)))
-    });
+    let (reader, copier) =
+        (Arc::new(reader), Copier::new(Arc::new(writer), CopyOptions::default()));
+    let copies =
+        names.iter().map(async |image| copier.copy(reader.clone(), image, &same_name(image)).await);
     let reports: Vec<_> = join_all(copies).await.into_iter().map(Result::unwrap).collect();
 
     let distinct: u64 = images.iter().map(own_bytes).sum();
     assert_eq!(reading.blob_bytes(), base.len() as u64 + distinct);
     let mounted: u64 = reports.iter().map(|report| report.mounted_bytes).sum();
     assert_eq!(mounted, 11 * base.len() as u64);
-    for (repository, _) in &names {
-        read_image(&destination, repository, &by_tag).await.unwrap();
+    for image in &names {
+        read_image(Arc::new(destination.clone()), image).await.unwrap();
     }
 }
 
@@ -89,12 +92,12 @@ async fn copy_shared_base_is_transferred_once() {
 async fn copy_present_image_costs_two_requests() {
     let (source, destination) = (MemoryStorage::default(), MemoryStorage::default());
     store_images(&source, 1).await;
-    let (repository, tag) = store_images(&destination, 1).await.remove(0);
+    let image = store_images(&destination, 1).await.remove(0);
     let (reading, reader) = counting_registry(&source).await;
     let (writing, writer) = counting_registry(&destination).await;
     let before = (reading.requests(), writing.requests());
-    let (from, to) = ((&repository, &tag.clone().into()), (&repository, Some(&tag)));
-    let report = copy(Arc::new(reader), from, &writer, to, &CopyOptions::default()).await.unwrap();
+    let copied = copy(Arc::new(reader), &image, Arc::new(writer), &same_name(&image)).await;
+    let report = copied.unwrap();
     assert!(report.already_present);
     assert_eq!((reading.requests() - before.0, writing.requests() - before.1), (1, 1));
 }
@@ -102,14 +105,12 @@ async fn copy_present_image_costs_two_requests() {
 #[tokio::test]
 async fn with_available_shares_known_blobs() {
     let (source, destination) = (MemoryStorage::default(), MemoryStorage::default());
-    let (repository, tag) = store_images(&source, 1).await.remove(0);
-    let (other, by_tag) = (name("team/other"), TagOrDigest::from(tag.clone()));
-    let source: Arc<dyn ImageSource> = Arc::new(source);
-    let copier = Copier::new(&destination, CopyOptions::default());
-    let from = (&repository, &by_tag);
-    let first = copier.copy(&source, from, (&repository, Some(&tag))).await.unwrap();
+    let image = store_images(&source, 1).await.remove(0);
+    let (source, other) = (Arc::new(source), Destination::new(name("team/other"), tag()));
+    let copier = Copier::new(Arc::new(destination), CopyOptions::default());
+    let first = copier.copy(source.clone(), &image, &same_name(&image)).await.unwrap();
     let copier = copier.with_available(HashSet::from([first.digest]));
-    let second = copier.copy(&source, from, (&other, Some(&tag))).await.unwrap();
+    let second = copier.copy(source, &image, &other).await.unwrap();
     assert_eq!((second.bytes, second.mounted_bytes), (0, first.bytes));
 }
 
@@ -120,16 +121,15 @@ async fn copy_within_registry_mounts_blobs() {
     let (from, to, tag) = (name("dev/web"), name("release/web"), tag());
     image.store(&storage, &from, &tag).await.unwrap();
     let (registry, client) = counting_registry(&storage).await;
-    let source: Arc<dyn ImageSource> = Arc::new(client.clone());
-    let copier = Copier::new(&client, CopyOptions::default());
-    let plan = copier.plan(&source, (&from, &tag.clone().into()), (&to, Some(&tag))).await.unwrap();
+    let (client, from) = (Arc::new(client), ImageRef::new(from, tag.clone()));
+    let (to, written) = (Destination::new(to.clone(), tag.clone()), ImageRef::new(to, tag));
+    let copier = Copier::new(client.clone(), CopyOptions::default());
+    let plan = copier.plan(client.clone(), &from, &to).await.unwrap();
     assert_eq!((plan.already_present, plan.bytes), (false, 0));
 
-    let copier = Copier::new(&client, CopyOptions::default());
-    let copied =
-        copier.copy(&source, (&from, &tag.clone().into()), (&to, Some(&tag))).await.unwrap();
+    let copied = copy(client.clone(), &from, client, &to).await.unwrap();
     assert_eq!((copied.bytes, copied.mounted_bytes, registry.blob_bytes()), (0, image.bytes(), 0));
-    read_image(&storage, &to, &tag.into()).await.unwrap();
+    read_image(Arc::new(storage), &written).await.unwrap();
 }
 
 #[tokio::test]
@@ -137,17 +137,16 @@ async fn plan_shared_base_is_counted_once() {
     let (source, destination) = (MemoryStorage::default(), MemoryStorage::default());
     let (base, images) = images_with_shared_base(3);
     let names = store_images(&source, 3).await;
-    let by_tag = TagOrDigest::from(tag());
-    let source: Arc<dyn ImageSource> = Arc::new(source);
-    let copier = Copier::new(&destination, CopyOptions::default());
+    let source = Arc::new(source);
+    let copier = Copier::new(Arc::new(destination.clone()), CopyOptions::default());
     let mut bytes = 0;
-    for (repository, tag) in &names {
-        let (from, to) = ((repository, &by_tag), (repository, Some(tag)));
-        bytes += copier.plan(&source, from, to).await.unwrap().bytes;
+    for image in &names {
+        bytes += copier.plan(source.clone(), image, &same_name(image)).await.unwrap().bytes;
     }
     let own: u64 = images.iter().map(own_bytes).sum();
     assert_eq!(bytes, base.len() as u64 + own);
-    let written = Storage::manifest(&destination, &names[0].0, &by_tag).await.unwrap();
+    let ImageRef { repository, reference } = &names[0];
+    let written = Storage::manifest(&destination, repository, reference).await.unwrap();
     assert_eq!(written, None);
 }
 
@@ -161,24 +160,22 @@ struct ObservedSink {
 }
 
 impl ObservedSink {
-    fn new(concurrent_mounts: usize) -> Self {
-        Self {
+    fn new(concurrent_mounts: usize) -> Arc<Self> {
+        Arc::new(Self {
             storage: MemoryStorage::default(),
             mounts: Barrier::new(concurrent_mounts),
             declines_mounts: concurrent_mounts == 0,
             puts: AtomicUsize::new(0),
-        }
+        })
     }
 
     /// Copies images from a source, all at once.
-    async fn copy_all(&self, source: &MemoryStorage, images: &[(Repository, Tag)]) {
-        let source: Arc<dyn ImageSource> = Arc::new(source.clone());
-        let copier = Copier::new(self, CopyOptions::default());
-        let copies = images.iter().map(async |(repository, tag)| {
-            let by_tag = TagOrDigest::from(tag.clone());
-            let copied = copier.copy(&source, (repository, &by_tag), (repository, Some(tag))).await;
-            copied.unwrap();
-            read_image(&self.storage, repository, &by_tag).await.unwrap();
+    async fn copy_all(self: &Arc<Self>, source: MemoryStorage, images: &[ImageRef]) {
+        let source = Arc::new(source);
+        let copier = Copier::new(self.clone(), CopyOptions::default());
+        let copies = images.iter().map(async |image| {
+            copier.copy(source.clone(), image, &same_name(image)).await.unwrap();
+            read_image(Arc::new(self.storage.clone()), image).await.unwrap();
         });
         let copies = join_all(copies);
         // Only a deadlock takes this long.
@@ -241,7 +238,7 @@ async fn copy_shared_base_mounts_run_concurrently() {
     // The first image transfers the base. The 39 others mount it, and each mount waits until all
     // mounts are in flight.
     let sink = ObservedSink::new(39);
-    sink.copy_all(&source, &images).await;
+    sink.copy_all(source, &images).await;
     assert_eq!(sink.puts.load(Ordering::Relaxed), 1 + 2 * 40);
 }
 
@@ -250,7 +247,7 @@ async fn copy_declined_mounts_transfer_to_each() {
     let source = MemoryStorage::default();
     let images = store_images(&source, 5).await;
     let sink = ObservedSink::new(0);
-    sink.copy_all(&source, &images).await;
+    sink.copy_all(source, &images).await;
     assert_eq!(sink.puts.load(Ordering::Relaxed), 3 * 5);
 }
 
@@ -262,8 +259,9 @@ async fn copy_same_repository_transfers_blobs_once() {
     for tag in &tags {
         image.store(&source, &repository, tag).await.unwrap();
     }
-    let images: Vec<_> = tags.into_iter().map(|tag| (repository.clone(), tag)).collect();
+    let images = tags.into_iter().map(|tag| ImageRef::new(repository.clone(), tag));
+    let images: Vec<_> = images.collect();
     let sink = ObservedSink::new(0);
-    sink.copy_all(&source, &images).await;
+    sink.copy_all(source, &images).await;
     assert_eq!(sink.puts.load(Ordering::Relaxed), 3);
 }

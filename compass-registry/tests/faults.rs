@@ -9,7 +9,8 @@ use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script, read_image};
 use compass_registry::{
-    CopyOptions, CopyReport, Error, RangeOptions, Repository, RetryPolicy, Tag, TagOrDigest, copy,
+    Copier, CopyOptions, CopyReport, Destination, Error, ImageRef, RangeOptions, Repository,
+    RetryPolicy, Tag,
 };
 use futures_util::{StreamExt as _, stream};
 
@@ -60,9 +61,9 @@ impl Run {
         let sink = FaultyRegistry::start(destination.clone(), write).await.unwrap();
         let (reader, writer) = (Arc::new(client(&source)), client(&sink));
         let options = CopyOptions::default().jobs(2);
-        let (name, tag) = (name(), tag());
-        let reference = TagOrDigest::from(tag.clone());
-        let copied = copy(reader, (&name, &reference), &writer, (&name, Some(&tag)), &options);
+        let copier = Copier::new(Arc::new(writer), options);
+        let (from, to) = (ImageRef::new(name(), tag()), Destination::new(name(), tag()));
+        let copied = copier.copy(reader, &from, &to);
         let result = tokio::time::timeout(Duration::from_mins(1), copied).await;
         let result = result.expect("it hangs");
         let requests = (source.requests(), sink.requests());
@@ -80,7 +81,8 @@ impl Run {
         }
         if let Some(manifest) = tagged {
             assert_eq!(manifest, self.image.manifest, "{what}");
-            read_image(&self.destination, &name(), &tag().into()).await.expect(what);
+            let destination = Arc::new(self.destination.clone());
+            read_image(destination, &ImageRef::new(name(), tag())).await.expect(what);
         }
     }
 }

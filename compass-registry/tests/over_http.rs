@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use compass_registry::client::{Client, ClientOptions, Credentials};
 use compass_registry::layout::OciLayout;
-use compass_registry::server::{Server, ServerOptions};
+use compass_registry::server::{BasicAuth, Server, ServerOptions};
 use compass_registry::storage::{DiskStorage, MemoryStorage, Storage};
 use compass_registry::{
-    CopyOptions, Digest, Error, ImageSink, ImageSource, ImageSourceExt, RawManifest, Repository,
-    RetryPolicy, Secret, Tag, TagOrDigest, copy, media_type,
+    Destination, Digest, Error, ImageRef, ImageSink, ImageSource, ImageSourceExt, RawManifest,
+    Reference, Repository, RetryPolicy, Secret, Tag, copy, media_type,
 };
 
 fn layer(seed: u32, bytes: u32) -> Vec<u8> {
@@ -50,17 +50,15 @@ async fn image(storage: &MemoryStorage, repository: &Repository, tag: &Tag) -> D
     manifest.digest()
 }
 
-async fn arrive(sink: &dyn ImageSink) -> Result<Digest, Error> {
+async fn arrive(sink: Arc<dyn ImageSink>) -> Result<Digest, Error> {
     let (from, to, v1) = (name("dev/web"), name("release/team/web"), tag("v1"));
     let source = MemoryStorage::default();
     let digest = image(&source, &from, &v1).await;
-    let options = CopyOptions::default();
-    let reference = TagOrDigest::Tag(v1.clone());
-    let source: Arc<dyn ImageSource> = Arc::new(source);
-    let copied =
-        copy(Arc::clone(&source), (&from, &reference), sink, (&to, Some(&v1)), &options).await?;
+    let (source, from) = (Arc::new(source), ImageRef::new(from, v1.clone()));
+    let to = Destination::new(to, v1);
+    let copied = copy(source.clone(), &from, Arc::clone(&sink), &to).await?;
     assert_eq!((copied.digest, copied.blobs, copied.present_bytes), (digest, 3, 0));
-    let again = copy(source, (&from, &reference), sink, (&to, Some(&v1)), &options).await?;
+    let again = copy(source, &from, sink, &to).await?;
     assert_eq!((again.digest, again.blobs), (digest, 0));
     Ok(digest)
 }
@@ -77,18 +75,16 @@ async fn image_survives_http_disk_and_layout() {
     let directory = tempfile::tempdir().unwrap();
     let storage = DiskStorage::new(directory.path().join("registry"));
     let server = Server::start(storage, "127.0.0.1:0", ServerOptions::default()).await.unwrap();
-    let client = Client::new(&server.host(), ClientOptions::default()).unwrap();
+    let client = Arc::new(Client::new(&server.host(), ClientOptions::default()).unwrap());
     client.ping().await.unwrap();
-    let digest = arrive(&client).await.unwrap();
+    let digest = arrive(client.clone()).await.unwrap();
 
-    let layout = OciLayout::new(directory.path().join("layout"));
-    let (from, v1) = (name("release/team/web"), tag("v1"));
-    let by_tag = TagOrDigest::Tag(v1.clone());
-    let options = CopyOptions::default();
-    let copied =
-        copy(Arc::new(client), (&from, &by_tag), &layout, (&from, Some(&v1)), &options).await;
+    let layout = Arc::new(OciLayout::new(directory.path().join("layout")));
+    let image: Reference = "localhost/release/team/web:v1".parse().unwrap();
+    let copied = copy(client, &(&image).into(), layout.clone(), &(&image).into()).await;
     assert_eq!(copied.unwrap().digest, digest);
-    assert_eq!(layout.verified_manifest(&from, &by_tag).await.unwrap().digest(), digest);
+    let written = layout.verified_manifest(image.repository(), &image.tag_or_digest()).await;
+    assert_eq!(written.unwrap().digest(), digest);
 
     let unfinished = std::fs::read_dir(directory.path().join("registry/uploads")).unwrap();
     assert_eq!(unfinished.count(), 0);
@@ -106,8 +102,7 @@ async fn missing_content_is_not_found() {
 
 #[tokio::test]
 async fn wrong_password_fails_without_showing() {
-    let options =
-        ServerOptions::default().basic_auth(Some(("robot".to_owned(), "correct".to_owned())));
+    let options = ServerOptions::default().basic_auth(Some(BasicAuth::new("robot", "correct")));
     let server = Server::start(MemoryStorage::default(), "127.0.0.1:0", options).await.unwrap();
     let with = |password: &str| {
         let username = "robot".to_owned();
@@ -115,10 +110,10 @@ async fn wrong_password_fails_without_showing() {
         let options = ClientOptions { credentials: Some(credentials), ..ClientOptions::default() };
         Client::new(&server.host(), options).unwrap()
     };
-    arrive(&with("correct")).await.unwrap();
+    arrive(Arc::new(with("correct"))).await.unwrap();
     for client in [with("hunter2"), Client::new(&server.host(), ClientOptions::default()).unwrap()]
     {
-        let error = arrive(&client).await.unwrap_err();
+        let error = arrive(Arc::new(client)).await.unwrap_err();
         assert!(format!("{error:?}").contains("Unauthorized"), "{error:?}");
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }

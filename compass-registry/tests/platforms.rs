@@ -7,8 +7,8 @@ use std::sync::Arc;
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{SampleImage, random_bytes, read_image};
 use compass_registry::{
-    Copier, CopyOptions, CopyReport, Descriptor, Digest, Error, ImageSource, ImageSourceExt as _,
-    RawManifest, Repository, Tag, TagOrDigest, media_type,
+    Copier, CopyOptions, CopyReport, Descriptor, Destination, Digest, Error, ImageRef,
+    ImageSourceExt as _, RawManifest, Repository, Tag, media_type,
 };
 use serde_json::{Value, json};
 
@@ -20,20 +20,24 @@ fn tag() -> Tag {
     "v1".parse().unwrap()
 }
 
+/// Returns the tagged image or index.
+fn image() -> ImageRef {
+    ImageRef::new(repository(), tag())
+}
+
 /// Copies the tagged image or index for these platforms.
 async fn copy(
     source: &MemoryStorage,
     sink: &MemoryStorage,
     platforms: &[&str],
 ) -> Result<CopyReport, Error> {
-    let source: Arc<dyn ImageSource> = Arc::new(source.clone());
+    let source = Arc::new(source.clone());
     let platforms = platforms.iter().map(|one| one.parse().unwrap()).collect();
     let options = CopyOptions::default().platforms(platforms);
-    let (repository, by_tag, tag) = (repository(), TagOrDigest::from(tag()), tag());
-    let copier = Copier::new(sink, options);
-    let to = (&repository, Some(&tag));
-    let planned = copier.plan(&source, (&repository, &by_tag), to).await;
-    let copied = copier.copy(&source, (&repository, &by_tag), to).await;
+    let copier = Copier::new(Arc::new(sink.clone()), options);
+    let (from, to) = (image(), Destination::new(repository(), tag()));
+    let planned = copier.plan(source.clone(), &from, &to).await;
+    let copied = copier.copy(source, &from, &to).await;
     if let (Ok(planned), Ok(copied)) = (&planned, &copied) {
         assert_eq!(
             (planned.digest, &planned.missing_platforms),
@@ -82,7 +86,7 @@ async fn image_in_nested_index_is_found() {
     assert!(both.unwrap_err().to_string().contains("an index of indexes"));
     let sink = MemoryStorage::default();
     copy(&storage, &sink, &[]).await.unwrap();
-    read_image(&sink, &repository(), &tag().into()).await.unwrap();
+    read_image(Arc::new(sink), &image()).await.unwrap();
     let none = copy(&storage, &MemoryStorage::default(), &["linux/s390x"]).await.unwrap_err();
     let text = none.to_string();
     assert!(text.contains("linux/amd64") && text.contains("linux/arm64"), "{text}");

@@ -16,8 +16,8 @@ use compass_registry::client::{Client, ClientOptions};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script};
 use compass_registry::{
-    CopyOptions, Error, ImageSink as _, ImageSource as _, ImageSourceExt as _, RawManifest,
-    RetryPolicy, Tag, TagOrDigest, copy, media_type,
+    Destination, Error, ImageRef, ImageSink as _, ImageSource as _, ImageSourceExt as _,
+    RawManifest, RetryPolicy, Tag, TagOrDigest, copy, media_type,
 };
 use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -77,10 +77,10 @@ async fn failing_registry_attempts_are_limited() {
         let source = FaultyRegistry::start(storage, script(at_source)).await.unwrap();
         let sink =
             FaultyRegistry::start(MemoryStorage::default(), script(!at_source)).await.unwrap();
-        let from = (&name(), &TagOrDigest::Tag(tag.clone()));
-        let (reader, writer) = (Arc::new(client(&source.host())), client(&sink.host()));
-        let copied =
-            copy(reader, from, &writer, (&name(), Some(&tag)), &CopyOptions::default()).await;
+        let (reader, writer) = (Arc::new(client(&source.host())), Arc::new(client(&sink.host())));
+        let image_ref = ImageRef::new(name(), tag.clone());
+        let to = Destination::new(name(), tag.clone());
+        let copied = copy(reader, &image_ref, writer, &to).await;
         assert!(copied.unwrap_err().is_transient());
         let failing = if at_source { &source } else { &sink };
         let blobs = image.blobs.len();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use compass_registry::{
-    Descriptor, Digest, ImageSource, ImageSourceExt as _, MAX_IMAGE_MANIFESTS_BYTES,
+    Descriptor, Digest, ImageRef, ImageSource, ImageSourceExt as _, MAX_IMAGE_MANIFESTS_BYTES,
     MAX_INDEX_DEPTH, Platform, RawManifest, Reference, Repository, TagOrDigest,
 };
 
@@ -21,11 +21,12 @@ impl ArchiveImage {
     /// digest and only a part of that index is selected.
     pub async fn resolve(
         source: &dyn ImageSource,
-        (repository, locator): (&Repository, &TagOrDigest),
+        image: &ImageRef,
         reference: Reference,
         platforms: &Platforms,
     ) -> Result<Self, Error> {
         let named = |error: compass_registry::Error| error.in_image(&reference);
+        let ImageRef { repository, reference: locator } = image;
         if platforms.wanted().is_empty() {
             return Err(Error::InvalidInput(format!("no platform of {reference} is selected")));
         }

@@ -65,7 +65,7 @@ pub(crate) async fn check(Generated { bytes, configs, mutation }: Generated) {
     let unpacked = opened.unpack(&directory.path().join("target"), &NoProgress).await;
     assert_eq!(unpacked.is_ok(), is_whole, "{unpacked:?}, but {problems:?}");
     let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
-    let installed = install(&opened, &site, &place, &CopyOptions::default()).await;
+    let installed = install(&opened, Arc::new(site.clone()), &place, &CopyOptions::default()).await;
     assert_eq!(installed.is_ok(), is_whole, "{installed:?}, but {problems:?}");
     let Ok(installed) = installed else { return };
     let mut arrived = HashSet::new();

@@ -1,5 +1,7 @@
 //! Images below the top level of an archive.
 
+use std::sync::Arc;
+
 use compass_bundle::install;
 use compass_registry::storage::MemoryStorage;
 use compass_registry::{CopyOptions, media_type};
@@ -174,8 +176,13 @@ async fn install_without_images_names_problem() {
     let refused = async |bytes: &[u8]| {
         let package = evaluate(bytes).await.unwrap().package;
         let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
-        let installed =
-            install(&package.clone().into(), &site, &place, &CopyOptions::default()).await;
+        let installed = install(
+            &package.clone().into(),
+            Arc::new(site.clone()),
+            &place,
+            &CopyOptions::default(),
+        )
+        .await;
         installed.unwrap_err().to_string()
     };
     let nested = tar(&[file("p/all.tar", &tar(&[file("a.tar", &docker(1).tar())]))]);

@@ -33,7 +33,9 @@ pub(crate) async fn evaluate(bytes: &[u8]) -> Result<Outcome, String> {
         .map(|one| [one.file.clone().unwrap_or_default(), one.what.clone()].join(": "))
         .collect();
     let (site, place) = (MemoryStorage::default(), "site.example".parse().unwrap());
-    let installed = install(&package.clone().into(), &site, &place, &CopyOptions::default()).await;
+    let installed =
+        install(&package.clone().into(), Arc::new(site.clone()), &place, &CopyOptions::default())
+            .await;
     let has_images = !package.images().is_empty();
     assert_eq!(installed.is_ok(), problems.is_empty() && has_images, "{installed:?}: {problems:?}");
     let opened = Package::from(package.clone());

@@ -15,8 +15,8 @@ use compass_bundle::{
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::SampleImage;
 use compass_registry::{
-    ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Platform, RawManifest,
-    Reference, Repository, TagOrDigest,
+    ByteStream, Descriptor, Digest, Error as RegistryError, ImageRef, ImageSource, Platform,
+    RawManifest, Reference, Repository, TagOrDigest,
 };
 use futures_util::{StreamExt as _, stream};
 
@@ -46,9 +46,9 @@ pub(crate) async fn plan(
 ) -> BundlePlan {
     let mut images = Vec::new();
     for reference in references {
-        let from = (reference.repository(), &reference.tag_or_digest());
+        let from = ImageRef::from(reference);
         let platforms = Platforms::One(platform());
-        let image = ArchiveImage::resolve(source, from, reference.clone(), &platforms).await;
+        let image = ArchiveImage::resolve(source, &from, reference.clone(), &platforms).await;
         images.push(image.unwrap());
     }
     let files = match kind {

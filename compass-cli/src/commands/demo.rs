@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use compass_bundle::Bundle;
@@ -287,14 +288,16 @@ impl Demo<'_> {
         self.output.status("install: push the images of the bundles to the site's registry");
         let started = Instant::now();
         let place: RegistryPrefix = format!("{}/compass", self.servers.site.host()).parse()?;
-        let client = Client::new(&place.host, ClientOptions::default())?;
+        let client = Arc::new(Client::new(&place.host, ClientOptions::default())?);
         let (mut installed, mut copied) = (BTreeSet::new(), 0);
         for bundle in published {
             let bundle = Bundle::open(&bundle.path).await?;
             let progress = self.output.progress("install");
             progress.expect_images(bundle.images().len());
             let options = self.global.copy_options(progress.shared());
-            for image in compass_bundle::install(&bundle.into(), &client, &place, &options).await? {
+            for image in
+                compass_bundle::install(&bundle.into(), client.clone(), &place, &options).await?
+            {
                 copied += image.copied.bytes;
                 installed.insert(image.reference.to_string());
             }

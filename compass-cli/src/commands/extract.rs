@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use compass_bundle::{Image, Package, copy_image, write_file};
@@ -242,8 +243,8 @@ async fn write_layout(
     let path = out.unwrap_or(Path::new(image.reference.repository().name()));
     let progress = output.progress("extract");
     let options = global.copy_options(progress.shared());
-    let layout = OciLayout::new(path);
-    let copied = copy_image(image, &layout, &options).await;
+    let layout = Arc::new(OciLayout::new(path));
+    let copied = copy_image(image, layout, &options).await;
     drop((options, progress));
     check_damage(package, &copied, output).await?;
     copied?;

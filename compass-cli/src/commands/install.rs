@@ -1,6 +1,7 @@
 //! `compass install`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use compass_bundle::store::redact_url;
 use compass_bundle::{Installed, Package, install};
@@ -39,7 +40,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     progress.expect_images(package.images().len());
     let options =
         global.copy_options(progress.shared()).on_existing_tag(args.existing_tag.action());
-    let installed = install(&package, &client, &args.registry, &options).await;
+    let installed = install(&package, Arc::new(client.clone()), &args.registry, &options).await;
     drop((options, progress));
     check_damage(&package, &installed, output).await?;
     let installed = installed

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use compass_registry::Error;
-use compass_registry::server::{Server, ServerOptions};
+use compass_registry::server::{BasicAuth, Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         return Err(CliError::usage("name a directory with `--writable DIR`"));
     };
     let basic_auth = match (&args.user, &args.password_file) {
-        (Some(user), Some(file)) => Some((user.clone(), read_password(file)?)),
+        (Some(user), Some(file)) => Some(BasicAuth::new(user, &read_password(file)?)),
         _ => None,
     };
     let storage = DiskStorage::open_exclusive(directory).await.map_err(|error| {

@@ -260,10 +260,10 @@ pub(crate) async fn sync(
         );
     }
     let releases = transfers.iter().map(|transfer| transfer.release.host());
-    let copiers: BTreeMap<&str, Copier<'_>> =
-        releases.map(|host| (host, Copier::new(&clients[host], options.clone()))).collect();
+    let copier = |host| Copier::new(Arc::new(clients[host].clone()), options.clone());
+    let copiers: BTreeMap<&str, Copier> = releases.map(|host| (host, copier(host))).collect();
     let work = transfers.iter().enumerate().map(|(number, transfer)| {
-        let source: Arc<dyn ImageSource> = Arc::new(clients[transfer.source.host()].clone());
+        let source = Arc::new(clients[transfer.source.host()].clone());
         let result = sync_one(transfer, source, &copiers[transfer.release.host()], dry_run);
         result.map(move |result| {
             options.progress.image_done();
@@ -278,18 +278,17 @@ pub(crate) async fn sync(
 async fn sync_one(
     transfer: &ImageTransfer,
     source: Arc<dyn ImageSource>,
-    copier: &Copier<'_>,
+    copier: &Copier,
     dry_run: bool,
 ) -> TransferResult {
     let (from, to) = (&transfer.source, &transfer.release);
     let started = Instant::now();
     let work = async {
-        let version = from.tag_or_digest();
-        let (from, to) = ((from.repository(), &version), (to.repository(), to.tag()));
+        let (from, to) = (from.into(), to.into());
         if dry_run {
-            copier.plan(&source, from, to).await.map(Outcome::Planned)
+            copier.plan(source, &from, &to).await.map(Outcome::Planned)
         } else {
-            copier.copy(&source, from, to).await.map(Outcome::Copied)
+            copier.copy(source, &from, &to).await.map(Outcome::Copied)
         }
     };
     let (result, retries) = Box::pin(with_retry_counter(work)).await;

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{FaultyRegistry, SampleImage, Script, read_image};
-use compass_registry::{Digest, RawManifest, media_type};
+use compass_registry::{Digest, ImageRef, RawManifest, media_type};
 use serde_json::Value;
 
 /// Two registries, and a release repository whose policy names them.
@@ -103,7 +104,8 @@ impl World {
         if there.unwrap().is_none() {
             return false;
         }
-        self.runtime.block_on(read_image(release, &name, &tag.into())).unwrap();
+        let image = ImageRef::new(name, tag);
+        self.runtime.block_on(read_image(Arc::new(release.clone()), &image)).unwrap();
         true
     }
 

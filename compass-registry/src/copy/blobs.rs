@@ -8,7 +8,8 @@ use super::concurrency::AdaptiveConcurrency;
 use super::locations::Locations;
 use crate::progress::BlobProgress;
 use crate::{
-    Descriptor, Error, ImageSink, ImageSource, NoProgress, Progress, Repository, open_blob,
+    Descriptor, Destination, Error, ImageRef, ImageSink, ImageSource, NoProgress, Progress,
+    Repository, open_blob,
 };
 
 /// How a repository of the sink got a blob.
@@ -22,17 +23,17 @@ pub(super) enum BlobOutcome {
     Copied,
 }
 
-/// The source of a copy, and the repositories that it reads from and writes to.
+/// The source of a copy, the image that it reads, and its destination.
 #[derive(Clone, Copy)]
 pub(super) struct CopyPath<'p> {
     pub(super) source: &'p Arc<dyn ImageSource>,
-    pub(super) from: &'p Repository,
-    pub(super) to: &'p Repository,
+    pub(super) from: &'p ImageRef,
+    pub(super) to: &'p Destination,
 }
 
 /// Copies the blobs of all images of a run.
-pub(super) struct BlobCopier<'s> {
-    sink: &'s dyn ImageSink,
+pub(super) struct BlobCopier {
+    sink: Arc<dyn ImageSink>,
     transfers: AdaptiveConcurrency,
     progress: Arc<dyn Progress>,
     locations: Locations,
@@ -40,8 +41,8 @@ pub(super) struct BlobCopier<'s> {
     planned: Locations,
 }
 
-impl<'s> BlobCopier<'s> {
-    pub(super) fn new(sink: &'s dyn ImageSink, jobs: usize, progress: Arc<dyn Progress>) -> Self {
+impl BlobCopier {
+    pub(super) fn new(sink: Arc<dyn ImageSink>, jobs: usize, progress: Arc<dyn Progress>) -> Self {
         let transfers = AdaptiveConcurrency::new(jobs);
         let (locations, planned) = Default::default();
         Self { sink, transfers, progress, locations, planned }
@@ -55,8 +56,8 @@ impl<'s> BlobCopier<'s> {
     ) -> Result<BlobOutcome, Error> {
         let (first, next) =
             (self.copy_first(path, blob), |known| self.mount_or_transfer(path, blob, known));
-        let outcome = self.locations.ensure(blob.digest, path.to, first, next).await;
-        let outcome = outcome.map_err(|error| error.in_blob(path.to, blob.digest))?;
+        let outcome = self.locations.ensure(blob.digest, &path.to.repository, first, next).await;
+        let outcome = outcome.map_err(|error| error.in_blob(&path.to.repository, blob.digest))?;
         if outcome != BlobOutcome::Copied {
             self.progress.advance(blob.size);
         }
@@ -71,10 +72,13 @@ impl<'s> BlobCopier<'s> {
     ) -> Result<Option<BlobOutcome>, Error> {
         let available = async {
             Ok(self.locations.is_known(blob.digest)
-                || self.sink.has_blob(path.to, blob).await?
-                || path.source.holds_blob(path.from, blob).await?)
+                || self.sink.has_blob(&path.to.repository, blob).await?
+                || path.source.holds_blob(&path.from.repository, blob).await?)
         };
-        if !available.await.map_err(|error: Error| error.in_blob(path.to, blob.digest))? {
+        if !available
+            .await
+            .map_err(|error: Error| error.in_blob(&path.to.repository, blob.digest))?
+        {
             return Ok(None);
         }
         self.progress.add_total(blob.size);
@@ -89,7 +93,7 @@ impl<'s> BlobCopier<'s> {
     ) -> Result<(), Error> {
         for blob in blobs {
             let copied = self.transfer(path, blob, Arc::new(NoProgress)).await;
-            copied.map_err(|error| error.in_blob(path.to, blob.digest))?;
+            copied.map_err(|error| error.in_blob(&path.to.repository, blob.digest))?;
         }
         Ok(())
     }
@@ -100,14 +104,14 @@ impl<'s> BlobCopier<'s> {
         path: CopyPath<'_>,
         blob: &Descriptor,
     ) -> Result<BlobOutcome, Error> {
-        if self.locations.contains(blob.digest, path.to) {
+        if self.locations.contains(blob.digest, &path.to.repository) {
             return Ok(BlobOutcome::Present);
         }
         let is_mountable = self.locations.is_known(blob.digest) || self.is_same_registry(path);
         let first = if is_mountable { BlobOutcome::Mounted } else { BlobOutcome::Copied };
         let first = self.present_or(first, path, blob);
         let next = |_| self.present_or(BlobOutcome::Mounted, path, blob);
-        self.planned.ensure(blob.digest, path.to, first, next).await
+        self.planned.ensure(blob.digest, &path.to.repository, first, next).await
     }
 
     /// Predicts the outcome of [`Self::copy_if_available`].
@@ -117,7 +121,9 @@ impl<'s> BlobCopier<'s> {
         blob: &Descriptor,
     ) -> Result<Option<BlobOutcome>, Error> {
         match self.plan_blob(path, blob).await? {
-            BlobOutcome::Copied if !path.source.holds_blob(path.from, blob).await? => Ok(None),
+            BlobOutcome::Copied if !path.source.holds_blob(&path.from.repository, blob).await? => {
+                Ok(None)
+            }
             outcome => Ok(Some(outcome)),
         }
     }
@@ -128,7 +134,7 @@ impl<'s> BlobCopier<'s> {
         path: CopyPath<'_>,
         blob: &Descriptor,
     ) -> Result<BlobOutcome, Error> {
-        let is_present = self.sink.has_blob(path.to, blob).await?;
+        let is_present = self.sink.has_blob(&path.to.repository, blob).await?;
         Ok(if is_present { BlobOutcome::Present } else { outcome })
     }
 
@@ -143,10 +149,12 @@ impl<'s> BlobCopier<'s> {
         path: CopyPath<'_>,
         blob: &Descriptor,
     ) -> Result<BlobOutcome, Error> {
-        if self.sink.has_blob(path.to, blob).await? {
+        if self.sink.has_blob(&path.to.repository, blob).await? {
             return Ok(BlobOutcome::Present);
         }
-        if self.is_same_registry(path) && self.sink.mount_blob(path.from, path.to, blob).await? {
+        if self.is_same_registry(path)
+            && self.sink.mount_blob(&path.from.repository, &path.to.repository, blob).await?
+        {
             return Ok(BlobOutcome::Mounted);
         }
         self.transfer(path, blob, Arc::clone(&self.progress)).await
@@ -161,10 +169,10 @@ impl<'s> BlobCopier<'s> {
         blob: &Descriptor,
         mount_source: Repository,
     ) -> Result<BlobOutcome, Error> {
-        if self.sink.mount_blob(&mount_source, path.to, blob).await? {
+        if self.sink.mount_blob(&mount_source, &path.to.repository, blob).await? {
             return Ok(BlobOutcome::Mounted);
         }
-        if self.sink.has_blob(path.to, blob).await? {
+        if self.sink.has_blob(&path.to.repository, blob).await? {
             return Ok(BlobOutcome::Present);
         }
         self.transfer(path, blob, Arc::clone(&self.progress)).await
@@ -180,8 +188,8 @@ impl<'s> BlobCopier<'s> {
     ) -> Result<BlobOutcome, Error> {
         let permit = self.transfers.acquire(blob.size).await;
         let progress = BlobProgress::new(progress);
-        let content = open_blob(Arc::clone(path.source), path.from, blob);
-        self.sink.put_blob(path.to, content.with_progress(progress.clone())).await?;
+        let content = open_blob(Arc::clone(path.source), &path.from.repository, blob);
+        self.sink.put_blob(&path.to.repository, content.with_progress(progress.clone())).await?;
         permit.finished();
         // A sink that has the blob may not read it, so report the whole size.
         progress.reach(blob.size);

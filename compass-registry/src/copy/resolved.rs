@@ -2,11 +2,12 @@
 
 use futures_util::future::try_join;
 
+use super::blobs::CopyPath;
 use super::selection::{Selection, select};
 use super::{Copier, OnExistingTag};
 use crate::{
-    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Manifest, RawManifest, Repository,
-    Tag, TagOrDigest,
+    Descriptor, Destination, Digest, Error, ImageRef, ImageSourceExt as _, Manifest, Platform,
+    RawManifest, TagOrDigest,
 };
 
 /// The image to copy, and whether the destination has it.
@@ -29,32 +30,32 @@ pub(super) enum Target {
 
 impl Resolved {
     /// Reads the source's manifest, and the destination's digest of the tag.
-    pub(super) async fn resolve(
-        copier: &Copier<'_>,
-        source: &dyn ImageSource,
-        (from, reference): (&Repository, &TagOrDigest),
-        (to, tag): (&Repository, Option<&Tag>),
-    ) -> Result<Self, Error> {
-        let tag = tag.map(|tag| TagOrDigest::Tag(tag.clone()));
+    pub(super) async fn resolve(copier: &Copier, path: CopyPath<'_>) -> Result<Self, Error> {
+        let CopyPath { source, from, to } = path;
+        let tag = to.tag.clone().map(TagOrDigest::Tag);
+        let existing =
+            async |name: &TagOrDigest| copier.sink.manifest_digest(&to.repository, name).await;
         let tagged = async {
             match &tag {
-                Some(tag) => copier.sink.manifest_digest(to, tag).await,
+                Some(tag) => existing(tag).await,
                 None => Ok(None),
             }
         };
-        let (root, tagged) = try_join(source.verified_manifest(from, reference), tagged).await?;
+        let root = source.verified_manifest(&from.repository, &from.reference);
+        let (root, tagged) = try_join(root, tagged).await?;
         let source_digest = root.digest();
-        let target = Target::select(copier, source, (from, reference), root).await?;
+        let target = Target::select(copier, path, root).await?;
         let existing = match &tag {
             Some(_) => tagged,
-            None => copier.sink.manifest_digest(to, &TagOrDigest::Digest(target.digest())).await?,
+            None => existing(&TagOrDigest::Digest(target.digest())).await?,
         };
         let mut resolved =
             Self { source_digest, target, already_present: false, replaced_digest: None };
         resolved.compare(existing, tag.is_some());
         if let (Some(tag), Some(_)) = (&tag, resolved.replaced_digest) {
             // Registries may report a wrong digest, which must neither move nor keep a tag.
-            resolved.compare(copier.sink.verified_manifest_digest(to, tag).await?, true);
+            let digest = copier.sink.verified_manifest_digest(&to.repository, tag).await?;
+            resolved.compare(digest, true);
         }
         Ok(resolved)
     }
@@ -73,13 +74,13 @@ impl Resolved {
     pub(super) fn kept(
         &self,
         on_existing: OnExistingTag,
-        (to, tag): (&Repository, Option<&Tag>),
+        to: &Destination,
     ) -> Result<Option<Digest>, Error> {
         match (self.replaced_digest, on_existing) {
             (None, _) | (_, OnExistingTag::Move) => Ok(None),
             (Some(existing), OnExistingTag::Keep) => Ok(Some(existing)),
             (Some(existing), OnExistingTag::Error) => Err(Error::TagExists {
-                what: tag.map_or_else(|| to.to_string(), |tag| format!("{to}:{tag}")),
+                what: to.to_string(),
                 existing: Box::new(existing),
                 new: Box::new(self.target.digest()),
             }),
@@ -93,20 +94,12 @@ impl Resolved {
 }
 
 impl Target {
-    async fn select(
-        copier: &Copier<'_>,
-        source: &dyn ImageSource,
-        (from, reference): (&Repository, &TagOrDigest),
-        root: RawManifest,
-    ) -> Result<Self, Error> {
-        let platforms = &copier.options.platforms[..];
-        let images = match root.is_index() && !platforms.is_empty() {
-            true => source.images_of(from, &root).await?,
+    async fn select(copier: &Copier, path: CopyPath<'_>, root: RawManifest) -> Result<Self, Error> {
+        let images = match root.is_index() && !copier.options.platforms.is_empty() {
+            true => path.source.images_of(&path.from.repository, &root).await?,
             false => Vec::new(),
         };
-        let what = format!("{from}:{reference}");
-        let available = copier.options.available.as_ref();
-        Ok(match select(&what, &root, &images, (platforms, available))? {
+        Ok(match select(&path.from.to_string(), &root, &images, &copier.options)? {
             Selection::Whole => Self::Manifest(root),
             Selection::Subset(index) => Self::Manifest(index),
             Selection::One(image) => Self::Image(image),
@@ -132,8 +125,7 @@ impl Target {
     /// Windows have such layers, so other manifests of an index are not read.
     pub(super) async fn nondistributable_layers(
         &self,
-        source: &dyn ImageSource,
-        from: &Repository,
+        path: CopyPath<'_>,
     ) -> Result<Vec<Descriptor>, Error> {
         let mut layers: Vec<Descriptor> = Vec::new();
         let entries = match self {
@@ -145,12 +137,12 @@ impl Target {
                 }
             },
         };
-        let is_windows = |image: &&Descriptor| {
-            image.platform.as_ref().is_some_and(|platform| platform.os == "windows")
-        };
+        let is_windows =
+            |image: &&Descriptor| image.platform.as_ref().is_some_and(Platform::is_windows);
+        let ImageRef { repository, .. } = path.from;
         for image in entries.iter().filter(is_windows) {
-            let manifest =
-                source.verified_manifest(from, &TagOrDigest::Digest(image.digest)).await?;
+            let digest = TagOrDigest::Digest(image.digest);
+            let manifest = path.source.verified_manifest(repository, &digest).await?;
             for layer in manifest.parse()?.nondistributable_layers() {
                 if !layers.contains(layer) {
                     layers.push(layer.clone());

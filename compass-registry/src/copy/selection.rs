@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::{Descriptor, Digest, Error, Manifest, Platform, RawManifest, index_images};
+use crate::{CopyOptions, Descriptor, Error, Manifest, Platform, RawManifest, index_images};
 
 /// The part of a manifest to copy.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,11 +15,12 @@ pub(super) enum Selection {
     Subset(RawManifest),
 }
 
-/// Selects the images for `platforms`, or all images if there are none.
+/// Selects the images for [`CopyOptions::platforms`], or all images if there are none.
 ///
 /// `images` are the images of the index and of the indexes in it
-/// ([`ImageSourceExt::images_of`](crate::ImageSourceExt::images_of)). If `available` is set, images
-/// with other digests are ignored. A single image is always selected whole.
+/// ([`ImageSourceExt::images_of`](crate::ImageSourceExt::images_of)). If
+/// [`CopyOptions::available`] is set, images with other digests are ignored. A single image is
+/// always selected whole.
 ///
 /// # Errors
 /// [`Error::NoSuchPlatform`] if the index has no image for one of the platforms;
@@ -29,15 +30,17 @@ pub(super) fn select(
     what: &str,
     manifest: &RawManifest,
     images: &[Descriptor],
-    (platforms, available): (&[Platform], Option<&HashSet<Digest>>),
+    options: &CopyOptions,
 ) -> Result<Selection, Error> {
+    let CopyOptions { platforms, available, .. } = options;
     if platforms.is_empty() && available.is_none() {
         return Ok(Selection::Whole);
     }
     let Manifest::Index(all) = manifest.parse()? else { return Ok(Selection::Whole) };
-    let is_available =
-        |image: &&Descriptor| available.is_none_or(|digests| digests.contains(&image.digest));
-    let selected = match platforms {
+    let is_available = |image: &&Descriptor| {
+        available.as_ref().is_none_or(|digests| digests.contains(&image.digest))
+    };
+    let selected = match &platforms[..] {
         [] => all.iter().filter(is_available).cloned().collect(),
         platforms => {
             let images: Vec<_> = images.iter().filter(is_available).cloned().collect();
@@ -103,6 +106,7 @@ fn subset(index: &RawManifest, selected: &[Descriptor]) -> Result<RawManifest, E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Digest;
     use crate::media_type::{OCI_INDEX, OCI_MANIFEST};
 
     fn index(platforms: &[&str]) -> RawManifest {
@@ -121,18 +125,19 @@ mod tests {
         RawManifest::new(OCI_INDEX, text.to_string())
     }
 
-    fn platforms(names: &[&str]) -> Vec<Platform> {
-        names.iter().map(|name| name.parse().unwrap()).collect()
+    fn options(platforms: &[&str]) -> CopyOptions {
+        let platforms = platforms.iter().map(|name| name.parse().unwrap());
+        CopyOptions::default().platforms(platforms.collect())
     }
 
     /// Selects from an index without nested indexes.
     fn select_flat(
         index: &RawManifest,
         wanted: &[&str],
-        available: Option<&HashSet<Digest>>,
+        available: Option<HashSet<Digest>>,
     ) -> Result<Selection, Error> {
         let Manifest::Index(images) = index.parse().unwrap() else { panic!("an index") };
-        select("a:v1", index, &images, (&platforms(wanted), available))
+        select("a:v1", index, &images, &options(wanted).available(available))
     }
 
     #[test]
@@ -174,7 +179,7 @@ mod tests {
         let whole = index(&["linux/amd64", "linux/arm64", "windows/amd64"]);
         let select = |available: &[&str]| {
             let available = available.iter().map(|image| Digest::of(image.as_bytes())).collect();
-            select_flat(&whole, &[], Some(&available)).unwrap()
+            select_flat(&whole, &[], Some(available)).unwrap()
         };
         assert_eq!(select(&["linux/amd64", "linux/arm64", "windows/amd64"]), Selection::Whole);
         let subset = Selection::Subset(index(&["linux/arm64", "windows/amd64"]));
@@ -192,7 +197,7 @@ mod tests {
                 ..Descriptor::of(OCI_MANIFEST, platform.as_bytes())
             })
             .into();
-        let select = |wanted: &[&str]| select("a:v1", &whole, &inner, (&platforms(wanted), None));
+        let select = |wanted: &[&str]| select("a:v1", &whole, &inner, &options(wanted));
         let Selection::One(one) = select(&["linux/s390x"]).unwrap() else { panic!("one") };
         assert_eq!(one.digest, Digest::of(b"linux/s390x"));
         let error = select(&["linux/s390x", "linux/arm64"]).unwrap_err().to_string();

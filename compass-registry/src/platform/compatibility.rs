@@ -125,7 +125,7 @@ fn os_of(platform: &Platform) -> &str {
 
 /// Returns the OS features that an image needs, except `win32k`, which every Windows has.
 fn features_of(image: &Platform) -> impl Iterator<Item = &str> {
-    let is_windows = image.os.eq_ignore_ascii_case("windows");
+    let is_windows = image.is_windows();
     let features = image.os_features.iter().map(String::as_str);
     features.filter(move |feature| !(feature.is_empty() || is_windows && *feature == "win32k"))
 }
@@ -142,7 +142,7 @@ fn os_version(image: &Platform, wanted: &Platform) -> Option<OsVersion> {
         return Some(OsVersion::Same);
     }
     let (own, asked) = (numbers(&own)?, numbers(&asked)?);
-    let runs = match image.os.eq_ignore_ascii_case("windows") {
+    let runs = match image.is_windows() {
         true => windows_runs(&asked, &own),
         false => false,
     };

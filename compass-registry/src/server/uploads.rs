@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Registry;
 use super::blobs::insert_header;
@@ -20,9 +20,10 @@ use super::route::{parse_digest, parse_name};
 use crate::storage::Upload;
 use crate::{Algorithm, Digest, Hasher, Repository};
 
-#[derive(Default)]
 pub(super) struct Uploads {
     open: Mutex<HashMap<String, OpenUpload>>,
+    /// A permit for each upload that may be opened.
+    free: Arc<Semaphore>,
     count: AtomicU64,
     seed: RandomState,
 }
@@ -40,8 +41,8 @@ impl OpenUpload {
     }
 }
 
-/// The maximum number of open uploads, as each has a file of its own. When a new upload exceeds it,
-/// the upload that has been idle longest is removed.
+/// The maximum number of open uploads, as each has a file of its own. A new upload beyond it
+/// replaces the one that has been idle longest. If all are in use, the new upload is refused.
 const MAX_OPEN: usize = 256;
 
 /// An upload into a repository.
@@ -53,6 +54,7 @@ struct Session {
     /// connection of the older one may have stalled.
     turn: watch::Sender<u64>,
     state: Mutex<UploadState>,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The received content. `upload` is `None` once the session has ended.
@@ -84,7 +86,9 @@ impl Registry {
                 return Ok(created(repository, &digest));
             }
         }
-        let session = Session::new(repository, self.storage.begin_upload(repository).await?);
+        let permit = self.uploads.reserve().await?;
+        let upload = self.storage.begin_upload(repository).await?;
+        let session = Session::new(repository, upload, permit);
         if let Some(digest) = get("digest") {
             let digest = parse_digest(digest)?;
             let mut guard = session.preempt().await;
@@ -144,21 +148,41 @@ impl Registry {
     }
 }
 
+impl Default for Uploads {
+    fn default() -> Self {
+        let (open, count, seed) = Default::default();
+        Self { open, free: Arc::new(Semaphore::new(MAX_OPEN)), count, seed }
+    }
+}
+
 impl Uploads {
+    /// Reserves a permit for a new upload, and removes the upload that has been idle longest if
+    /// there is none.
+    ///
+    /// # Errors
+    /// 429 if all uploads are in use.
+    async fn reserve(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let acquire = || Arc::clone(&self.free).try_acquire_owned();
+        let mut open = self.open.lock().await;
+        if let Ok(permit) = acquire() {
+            return Ok(permit);
+        }
+        let idle = open.iter().filter(|(_, upload)| !upload.in_use());
+        let longest = idle.min_by_key(|(_, upload)| upload.used).map(|(id, _)| id.clone());
+        drop(longest.and_then(|id| open.remove(&id)));
+        acquire().map_err(|_| {
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            ApiError::new(status, "TOOMANYREQUESTS", "too many uploads are in progress")
+        })
+    }
+
     async fn insert(&self, session: Session) -> String {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         // Other clients must not be able to guess the ID.
         let id =
             format!("{:016x}{:016x}", self.seed.hash_one(number), self.seed.hash_one((number, 1)));
-        let session = Arc::new(session);
-        let mut open = self.open.lock().await;
-        if open.len() >= MAX_OPEN {
-            let idle = open.iter().filter(|(_, upload)| !upload.in_use());
-            let longest = idle.min_by_key(|(_, upload)| upload.used).map(|(id, _)| id.clone());
-            // If all uploads are in use, none is removed, and the limit is exceeded.
-            longest.and_then(|id| open.remove(&id));
-        }
-        open.insert(id.clone(), OpenUpload { session, used: Instant::now() });
+        let upload = OpenUpload { session: Arc::new(session), used: Instant::now() };
+        self.open.lock().await.insert(id.clone(), upload);
         id
     }
 
@@ -192,12 +216,13 @@ struct UploadGuard<'s> {
 }
 
 impl Session {
-    fn new(repository: &Repository, upload: Box<dyn Upload>) -> Self {
+    fn new(repository: &Repository, upload: Box<dyn Upload>, permit: OwnedSemaphorePermit) -> Self {
         Self {
             repository: repository.clone(),
             offset: AtomicU64::new(0),
             turn: watch::Sender::new(0),
             state: Mutex::new(UploadState { upload: Some(upload), hasher: Hasher::default() }),
+            _permit: permit,
         }
     }
 
@@ -327,4 +352,41 @@ pub(super) fn query_pairs(uri: &Uri) -> Vec<(String, String)> {
 
 fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{MemoryStorage, Storage};
+
+    async fn open(uploads: &Uploads) -> Result<String, ApiError> {
+        let (repository, permit) = ("a/b".parse().unwrap(), uploads.reserve().await?);
+        let upload = MemoryStorage::default().begin_upload(&repository).await?;
+        Ok(uploads.insert(Session::new(&repository, upload, permit)).await)
+    }
+
+    #[tokio::test]
+    async fn reserve_removes_upload_idle_longest() {
+        let uploads = Uploads::default();
+        let first = open(&uploads).await.unwrap();
+        for _ in 0..MAX_OPEN {
+            open(&uploads).await.unwrap();
+        }
+        let repository = "a/b".parse().unwrap();
+        assert!(uploads.get(&repository, &first).await.is_none());
+        assert_eq!(uploads.open.lock().await.len(), MAX_OPEN);
+    }
+
+    #[tokio::test]
+    async fn reserve_all_in_use_is_refused() {
+        let (uploads, repository) = (Uploads::default(), "a/b".parse().unwrap());
+        let mut in_use = Vec::new();
+        for _ in 0..MAX_OPEN {
+            let id = open(&uploads).await.unwrap();
+            in_use.push(uploads.get(&repository, &id).await.unwrap());
+        }
+        open(&uploads).await.unwrap_err();
+        in_use.pop();
+        open(&uploads).await.unwrap();
+    }
 }

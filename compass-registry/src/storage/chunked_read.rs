@@ -20,7 +20,7 @@ use crate::{ByteStream, Error};
 const CHUNK: usize = 64 << 10;
 
 /// Reads a range of a file, up to the end of the file at most.
-pub(super) async fn read_chunks(path: PathBuf, range: Range<u64>) -> Result<ByteStream, Error> {
+pub(crate) async fn read_chunks(path: PathBuf, range: Range<u64>) -> Result<ByteStream, Error> {
     let opened = path.clone();
     let reader = spawn_blocking(move || Reader::open(opened, range)).await;
     let reader = reader.map_err(io::Error::from).and_then(|opened| opened);

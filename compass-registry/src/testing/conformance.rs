@@ -1,6 +1,7 @@
 //! A conformance test of sources and sinks.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -9,14 +10,14 @@ use serde_json::json;
 use super::rng::random_bytes;
 use super::sample::{SampleImage, read_image};
 use crate::{
-    Descriptor, Digest, Error, ImageSink, ImageSource, RawManifest, Repository, Tag, TagOrDigest,
-    VerifiedBlob, media_type,
+    Descriptor, Digest, Error, ImageRef, ImageSink, ImageSource, RawManifest, Repository, Tag,
+    TagOrDigest, VerifiedBlob, media_type,
 };
 
 /// The tested source and sink, and the contract violations found.
-struct Conformance<'t> {
-    source: &'t dyn ImageSource,
-    sink: &'t dyn ImageSink,
+struct Conformance {
+    source: Arc<dyn ImageSource>,
+    sink: Arc<dyn ImageSink>,
     repository: Repository,
     violations: Vec<String>,
 }
@@ -28,13 +29,15 @@ struct Conformance<'t> {
 /// that start with `compass-conformance/`.
 ///
 /// ```
+/// use std::sync::Arc;
+///
 /// use compass_registry::storage::MemoryStorage;
 /// use compass_registry::testing::conformance;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), compass_registry::Error> {
-/// let storage = MemoryStorage::default();
-/// assert_eq!(conformance(&storage, &storage).await?, [""; 0]);
+/// let storage = Arc::new(MemoryStorage::default());
+/// assert_eq!(conformance(storage.clone(), storage).await?, [""; 0]);
 /// # Ok(())
 /// # }
 /// ```
@@ -42,8 +45,8 @@ struct Conformance<'t> {
 /// # Errors
 /// The first error that prevents a test from running.
 pub async fn conformance(
-    source: &dyn ImageSource,
-    sink: &dyn ImageSink,
+    source: Arc<dyn ImageSource>,
+    sink: Arc<dyn ImageSink>,
 ) -> Result<Vec<String>, Error> {
     let repository = "compass-conformance/web".parse()?;
     let mut conformance = Conformance { source, sink, repository, violations: Vec::new() };
@@ -56,11 +59,17 @@ pub async fn conformance(
     Ok(conformance.violations)
 }
 
-impl Conformance<'_> {
+impl Conformance {
     fn check(&mut self, holds: bool, rule: &str) {
         if !holds {
             self.violations.push(rule.to_owned());
         }
+    }
+
+    /// Reads an image of the tested repository.
+    async fn read_image(&self, reference: impl Into<TagOrDigest>) -> Result<RawManifest, Error> {
+        let image = ImageRef::new(self.repository.clone(), reference);
+        read_image(Arc::clone(&self.source), &image).await
     }
 
     async fn has(&self, bytes: &[u8]) -> Result<bool, Error> {
@@ -166,20 +175,20 @@ impl Conformance<'_> {
             );
             let resolved = self.source.resolve(&self.repository, &by_tag).await?;
             self.check(resolved == image.manifest.digest(), "a source resolves a tag to a digest");
-            let whole = read_image(self.source, &self.repository, &by_tag).await;
+            let whole = self.read_image(by_tag.clone()).await;
             self.check(
                 whole.is_ok_and(|manifest| is_same(&manifest, &image.manifest)),
                 "an image is read with the bytes and media type it was written with",
             );
         }
         let first = TagOrDigest::Digest(images[0].manifest.digest());
-        let kept = read_image(self.source, &self.repository, &first).await;
+        let kept = self.read_image(first).await;
         self.check(kept.is_ok(), "an image whose tag moved remains available by digest");
         Ok(())
     }
 }
 
-impl Conformance<'_> {
+impl Conformance {
     async fn mounts(&mut self) -> Result<(), Error> {
         let other_repository: Repository = "compass-conformance/other_repository".parse()?;
         let (there, absent) = (random_bytes(9, 5000), b"never pushed anywhere");
@@ -223,7 +232,7 @@ impl Conformance<'_> {
         });
         let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
         self.sink.put_manifest(&self.repository, &index, Some(&tag)).await?;
-        let whole = read_image(self.source, &self.repository, &tag.into()).await;
+        let whole = self.read_image(tag).await;
         self.check(
             whole.is_ok_and(|manifest| is_same(&manifest, &index)),
             "an image index is read with all its images",

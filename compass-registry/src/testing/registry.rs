@@ -36,7 +36,7 @@ pub struct FaultyRegistry {
 
 struct FaultState {
     script: Script,
-    registry: Arc<Registry>,
+    registry: Registry,
     elsewhere: String,
     host: String,
     basic: String,
@@ -65,12 +65,12 @@ impl FaultyRegistry {
         let options = ServerOptions::default();
         let elsewhere = Server::start(storage.clone(), "127.0.0.1:0", options.clone()).await?;
         let (listener, address) = listen("127.0.0.1:0").await?;
-        let registry = Arc::new(Registry::new(storage, &options));
+        let registry = Registry::new(storage, &options);
         let pair = format!("{}:{}", Self::USER, Self::PASSWORD);
         let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
         let state = Arc::new(FaultState {
             script,
-            registry: Arc::clone(&registry),
+            registry: registry.clone(),
             elsewhere: elsewhere.host(),
             host: address.to_string(),
             basic: format!("Basic {encoded}"),
@@ -152,7 +152,7 @@ async fn inject_fault(
             return response;
         }
         Some(Fault::Redirect) if reading => return state.redirect(&request),
-        Some(Fault::LostUploads) => state.registry.expire_uploads(Duration::ZERO).await,
+        Some(Fault::LostUploads) => state.registry.remove_uploads(Duration::ZERO).await,
         Some(Fault::IgnoredRange) => drop(request.headers_mut().remove(header::RANGE)),
         _ => {}
     }

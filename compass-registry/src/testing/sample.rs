@@ -1,12 +1,14 @@
 //! Sample images for tests.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::rng::random_bytes;
 use crate::storage::{MemoryStorage, Storage as _};
 use crate::{
-    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Manifest, RawManifest, Repository,
-    Tag, TagOrDigest, media_type,
+    Descriptor, Digest, Error, ImageRef, ImageSource, ImageSourceExt as _, Manifest, RawManifest,
+    Repository, Tag, media_type,
 };
 
 /// An image with random layers, the same for the same seed.
@@ -75,21 +77,21 @@ impl SampleImage {
 /// # Errors
 /// The first missing or mismatched content.
 pub async fn read_image(
-    source: &dyn ImageSource,
-    repository: &Repository,
-    reference: &TagOrDigest,
+    source: Arc<dyn ImageSource>,
+    image: &ImageRef,
 ) -> Result<RawManifest, Error> {
-    let root = source.verified_manifest(repository, reference).await?;
+    let repository = &image.repository;
+    let root = source.verified_manifest(repository, &image.reference).await?;
     match root.parse()? {
         Manifest::Image { config, layers } => {
             for blob in std::iter::once(config).chain(layers) {
-                read_blob(source, repository, &blob).await?;
+                read_blob(&*source, repository, &blob).await?;
             }
         }
         Manifest::Index(images) => {
             for image in images {
-                let image = TagOrDigest::Digest(image.digest);
-                Box::pin(read_image(source, repository, &image)).await?;
+                let image = ImageRef::new(repository.clone(), image.digest);
+                Box::pin(read_image(Arc::clone(&source), &image)).await?;
             }
         }
     }

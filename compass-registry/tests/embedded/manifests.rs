@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use compass_registry::server::ServerOptions;
+use compass_registry::server::{BasicAuth, ServerOptions};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::{Digest, media_type};
 use reqwest::StatusCode;
@@ -104,7 +104,7 @@ async fn escaped_paths_work_and_reads_reject_writes() {
 
 #[tokio::test]
 async fn basic_auth_scheme_is_case_insensitive() {
-    let login = Some(("robot".to_owned(), "hunter2".to_owned()));
+    let login = Some(BasicAuth::new("robot", "hunter2"));
     let options = ServerOptions::default().basic_auth(login);
     let registry = Registry::with(MemoryStorage::default(), options).await;
     for (given, status) in [

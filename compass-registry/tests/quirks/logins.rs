@@ -184,7 +184,7 @@ async fn error_names_login_and_its_source() {
     let login = Login::new(None, robot(), "/root/.docker/config.json");
     let sink =
         Client::new(&destination.host, ClientOptions { logins: vec![login], ..options() }).unwrap();
-    let error = copy_with(source.client(), &sink, &destination.storage).await.unwrap_err();
+    let error = copy_with(source.client(), sink, &destination.storage).await.unwrap_err();
     let said = std::error::Error::source(&error).unwrap().to_string();
     assert!(said.contains("as `robot` (from /root/.docker/config.json) (403): DENIED"), "{said}");
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");

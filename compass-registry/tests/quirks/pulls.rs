@@ -5,7 +5,9 @@ use compass_registry::{
     Digest, Error, ImageSink as _, ImageSource as _, ImageSourceExt as _, media_type,
 };
 
-use crate::world::{Asked, Quirky, by_tag, copy, name, says, status_of, store, tag, with_header};
+use crate::world::{
+    Asked, Quirky, by_tag, copy, image_ref, name, says, status_of, store, tag, with_header,
+};
 
 #[tokio::test]
 async fn manifest_head_refused_falls_back() {
@@ -363,8 +365,10 @@ async fn web_page_is_not_a_registry() {
 
 #[tokio::test]
 async fn build_cache_is_copied_with_its_blobs() {
+    use std::sync::Arc;
+
     use compass_registry::storage::Storage;
-    use compass_registry::{Descriptor, RawManifest};
+    use compass_registry::{Descriptor, Destination, RawManifest};
 
     let source = Quirky::plain().await;
     let (layer, config) = (vec![7; 4000], br#"{"layers":[],"records":[]}"#.to_vec());
@@ -381,10 +385,9 @@ async fn build_cache_is_copied_with_its_blobs() {
     let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
     Storage::put_manifest(&source.storage, &name(), &index, Some(&tag())).await.unwrap();
     let destination = Quirky::plain().await;
-    let (from, sink) = (source.client(), destination.client());
-    let source: std::sync::Arc<dyn compass_registry::ImageSource> = std::sync::Arc::new(from);
-    let copier = compass_registry::Copier::new(&sink, compass_registry::CopyOptions::default());
-    copier.copy(&source, (&name(), &by_tag()), (&name(), Some(&tag()))).await.unwrap();
+    let (from, sink) = (Arc::new(source.client()), Arc::new(destination.client()));
+    let to = Destination::new(name(), tag());
+    compass_registry::copy(from, &image_ref(), sink, &to).await.unwrap();
     for entry in &entries {
         destination.storage.read(&name(), entry).await.unwrap();
     }

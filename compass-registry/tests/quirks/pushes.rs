@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::StatusCode;
 use compass_registry::storage::Storage;
-use compass_registry::{Copier, CopyOptions, Error, ImageSource, Repository};
+use compass_registry::{Destination, Error, Repository};
 
-use crate::world::{Asked, Quirky, by_tag, copy, name, says, status_of, store, tag, with_header};
+use crate::world::{
+    Asked, Quirky, by_tag, copy, image_ref, name, says, status_of, store, tag, with_header,
+};
 
 fn with_status(mut response: axum::response::Response, status: u16) -> axum::response::Response {
     if response.status().is_success() {
@@ -187,11 +189,10 @@ async fn claimed_mount_without_blob_is_uploaded() {
 }
 
 async fn mount_copy(registry: &Quirky) -> Result<compass_registry::CopyReport, Error> {
-    let client = registry.client();
-    let source: Arc<dyn ImageSource> = Arc::new(client.clone());
+    let client = Arc::new(registry.client());
     let to: Repository = "other/web".parse().unwrap();
-    let copier = Copier::new(&client, CopyOptions::default());
-    let copied = copier.copy(&source, (&name(), &by_tag()), (&to, Some(&tag()))).await?;
+    let destination = Destination::new(to.clone(), tag());
+    let copied = compass_registry::copy(client.clone(), &image_ref(), client, &destination).await?;
     assert!(Storage::manifest(&registry.storage, &to, &by_tag()).await.unwrap().is_some());
     Ok(copied)
 }

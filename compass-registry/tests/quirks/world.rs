@@ -14,8 +14,7 @@ use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{SampleImage, read_image};
 use compass_registry::{
-    Copier, CopyOptions, CopyReport, Error, ImageSource, Repository, RetryPolicy, Secret, Tag,
-    TagOrDigest,
+    CopyReport, Destination, Error, ImageRef, Repository, RetryPolicy, Secret, Tag, TagOrDigest,
 };
 
 /// A request as the proxy received it.
@@ -196,21 +195,26 @@ pub(crate) async fn store(quirky: &Quirky) -> SampleImage {
     image
 }
 
+/// Returns the image that the tests copy.
+pub(crate) fn image_ref() -> ImageRef {
+    ImageRef::new(name(), tag())
+}
+
 /// Copies an image from one registry to another, and reads it there.
 pub(crate) async fn copy(source: Client, destination: &Quirky) -> Result<CopyReport, Error> {
-    copy_with(source, &destination.client(), &destination.storage).await
+    copy_with(source, destination.client(), &destination.storage).await
 }
 
 pub(crate) async fn copy_with(
     source: Client,
-    sink: &Client,
+    sink: Client,
     storage: &MemoryStorage,
 ) -> Result<CopyReport, Error> {
-    let source: Arc<dyn ImageSource> = Arc::new(source);
-    let copier = Copier::new(sink, CopyOptions::default());
-    let copied = copier.copy(&source, (&name(), &by_tag()), (&name(), Some(&tag()))).await?;
+    let (source, sink) = (Arc::new(source), Arc::new(sink));
+    let to = Destination::new(name(), tag());
+    let copied = compass_registry::copy(source, &image_ref(), sink, &to).await?;
     let stored = Storage::manifest(storage, &name(), &by_tag()).await.unwrap().unwrap();
     assert_eq!(stored.digest(), copied.digest);
-    read_image(storage, &name(), &by_tag()).await.unwrap();
+    read_image(Arc::new(storage.clone()), &image_ref()).await.unwrap();
     Ok(copied)
 }

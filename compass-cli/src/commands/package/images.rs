@@ -147,9 +147,9 @@ impl Resolver<'_> {
         release: &Reference,
         platforms: &Platforms,
     ) -> Result<ArchiveImage, Error> {
-        let from = (place.repository(), &place.tag_or_digest());
+        let from = place.into();
         let mut image =
-            ArchiveImage::resolve(self.source, from, release.clone(), platforms).await?;
+            ArchiveImage::resolve(self.source, &from, release.clone(), platforms).await?;
         image.detect_platform(self.source, platforms).await?;
         Ok(image)
     }
