@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use compass_registry::storage::{MemoryStorage, Storage as _};
+use compass_registry::storage::MemoryStorage;
 use compass_registry::{
-    ByteStream, Descriptor, Destination, Digest, Error, ImageRef, ImageSource, RawManifest,
-    Repository, Tag, TagOrDigest, copy, media_type,
+    ByteStream, Descriptor, Destination, Error, ImageBuilder, ImageRef, ImageSource, Layer,
+    RawManifest, Repository, Tag, TagOrDigest, copy,
 };
 
 struct Mirrored {
@@ -41,15 +41,10 @@ impl ImageSource for Mirrored {
 async fn main() -> Result<(), Error> {
     let (name, tag): (Repository, Tag) = ("team/web".parse()?, "v1.0.0".parse()?);
     let (nearby, origin, sink) = <(MemoryStorage, MemoryStorage, MemoryStorage)>::default();
+    // The layer is in both registries, and the copy reads the nearby one.
     nearby.add_blob(&name, *b"layer");
-    let json = |media_type: &str, digest: Digest, size: usize| {
-        format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
-    };
-    let config = json(media_type::OCI_CONFIG, origin.add_blob(&name, *b"{}"), 2);
-    let layer = json(media_type::OCI_LAYER_GZIP, Digest::of(b"layer"), 5);
-    let manifest = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layer}]}}"#);
-    let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest);
-    origin.put_manifest(&name, &manifest, Some(&tag)).await?;
+    let image = ImageBuilder::new("linux/amd64".parse()?).layer(Layer::tar("layer")).build();
+    image.push(Arc::new(origin.clone()), &Destination::new(name.clone(), tag.clone())).await?;
 
     let source = Arc::new(Mirrored { nearby: Arc::new(nearby), origin: Arc::new(origin) });
     let (from, to) = (ImageRef::new(name.clone(), tag.clone()), Destination::new(name, tag));

@@ -5,13 +5,10 @@ use std::sync::Arc;
 
 use compass_benches::BenchError;
 use compass_registry::client::{Client, ClientOptions};
-use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::random_bytes;
 use compass_registry::{
-    Descriptor, Destination, Digest, Hasher, ImageRef, ImageSink as _, RawManifest, Repository,
-    Tag, copy, media_type,
+    Destination, Hasher, ImageBuilder, ImageSink as _, Layer, Platform, Repository, Tag, media_type,
 };
-use serde_json::json;
 
 /// The tag of all images.
 pub(crate) const TAG: &str = "v0.1.0";
@@ -29,13 +26,6 @@ pub(crate) const SMALL: u64 = 40;
 /// The size of the incompressible parts of a file, in bytes.
 /// The rest compresses to almost nothing.
 const RANDOM_PART: usize = 256 << 10;
-
-/// A layer as a registry has it.
-#[derive(Clone)]
-struct Layer {
-    compressed: Vec<u8>,
-    diff_id: Digest,
-}
 
 /// The images that a comparison needs.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +84,7 @@ fn layer(seed: u64, compressed: u64, times: usize) -> Result<Layer, BenchError> 
         write(&zeros)?;
     }
     write(&[0; 1024])?;
-    Ok(Layer { diff_id: hasher.finish(), compressed: gzip.finish()? })
+    Ok(Layer::compressed(media_type::OCI_LAYER_GZIP, gzip.finish()?, hasher.finish()))
 }
 
 /// The ustar header of a file `data`.
@@ -120,28 +110,8 @@ async fn push_image(
     if client.manifest_digest(&name, &tag.clone().into()).await?.is_some() {
         return Ok(());
     }
-    let layers = layers()?;
-    let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id).collect();
-    let config = json!({
-        "architecture": "amd64", "os": "linux", "config": {},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-    });
-    let config = config.to_string().into_bytes();
-    let described = |layer: &Layer| Descriptor::of(media_type::OCI_LAYER_GZIP, &layer.compressed);
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": media_type::OCI_MANIFEST,
-        "config": Descriptor::of(media_type::OCI_CONFIG, &config),
-        "layers": layers.iter().map(described).collect::<Vec<_>>(),
-    });
-    let storage = MemoryStorage::default();
-    storage.add_blob(&name, config);
-    for layer in layers {
-        storage.add_blob(&name, layer.compressed);
-    }
-    let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
-    storage.put_manifest(&name, &manifest, Some(&tag)).await?;
-    let (from, to) = (ImageRef::new(name.clone(), tag.clone()), Destination::new(name, tag));
-    copy(Arc::new(storage), &from, Arc::new(client.clone()), &to).await?;
+    let builder = ImageBuilder::new(Platform::new("linux", "amd64"));
+    let image = layers()?.into_iter().fold(builder, ImageBuilder::layer).build();
+    image.push(Arc::new(client.clone()), &Destination::new(name, tag)).await?;
     Ok(())
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 
+use crate::source::stream_bytes;
 use crate::{
     ByteStream, Descriptor, Digest, Error, ImageSource, RangeOptions, RawManifest, Repository,
     RetryPolicy, TagOrDigest,
@@ -70,9 +71,7 @@ impl ImageSource for CachingSource {
     ) -> Result<ByteStream, Error> {
         let Descriptor { digest, size, .. } = *descriptor;
         if let Some(bytes) = self.blobs.get(&digest) {
-            let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-            let part = bytes.slice(place(range.start)..place(range.end));
-            return Ok(stream::iter([Ok(part)]).boxed());
+            return Ok(stream_bytes(&bytes, range));
         }
         let whole = range == (0..size);
         let bytes = self.source.blob(repository, descriptor, range).await?;

@@ -12,6 +12,7 @@ use crate::Error;
 
 /// A digest algorithm (OCI image specification, "Descriptor", § Registered algorithms).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Algorithm {
     /// SHA-256, the default.
     #[default]

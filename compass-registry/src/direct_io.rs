@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The alignment of memory addresses and file offsets in bytes. Disks have blocks of 512 or 4096
 /// bytes.
-pub const BLOCK: usize = 4096;
+pub(crate) const BLOCK: usize = 4096;
 
 /// A file that is written in large blocks, in any order.
 #[derive(Debug)]
-pub struct DirectFile {
+pub(crate) struct DirectFile {
     buffered: File,
     direct: Option<File>,
     /// Whether a direct write failed although the file system accepted `O_DIRECT`.
@@ -25,7 +25,7 @@ pub struct DirectFile {
 
 /// A buffer for bytes at a file offset, whose memory has the alignment of that offset.
 #[derive(Debug, Default)]
-pub struct AlignedBuffer {
+pub(crate) struct AlignedBuffer {
     memory: Vec<u8>,
     /// The offset of the first byte in the memory.
     lead: usize,
@@ -35,7 +35,7 @@ pub struct AlignedBuffer {
 
 impl DirectFile {
     /// Wraps a file that is open for writing. `path` is opened again for direct writes.
-    pub fn new(file: File, path: &Path) -> Self {
+    pub(crate) fn new(file: File, path: &Path) -> Self {
         let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
         let direct = OpenOptions::new().write(true).custom_flags(flags).open(path);
         // File systems in memory do not support `O_DIRECT`, and do not need it.
@@ -43,23 +43,23 @@ impl DirectFile {
     }
 
     /// Wraps a file that is always written through the page cache, because it is read back soon.
-    pub fn buffered(file: File) -> Self {
+    pub(crate) fn buffered(file: File) -> Self {
         Self { buffered: file, direct: None, unsupported: AtomicBool::new(false) }
     }
 
     /// Whether direct writes are possible.
-    pub fn uses_direct_io(&self) -> bool {
+    pub(crate) fn uses_direct_io(&self) -> bool {
         self.direct.is_some() && !self.unsupported.load(Ordering::Relaxed)
     }
 
     /// Returns the file.
-    pub fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.buffered
     }
 
     /// Writes bytes at an offset; whole blocks bypass the page cache if their memory is aligned.
     /// Blocks.
-    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let Some((head, blocks)) = self.aligned_part(bytes, offset) else {
             return self.buffered.write_all_at(bytes, offset);
         };
@@ -98,7 +98,7 @@ impl DirectFile {
 impl AlignedBuffer {
     /// Clears the buffer for bytes at this file offset. The capacity is rounded so that the buffer
     /// ends at the end of a block.
-    pub fn begin_at(&mut self, offset: u64, capacity: usize) {
+    pub(crate) fn begin_at(&mut self, offset: u64, capacity: usize) {
         let within = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
         self.memory.clear();
         self.memory.reserve(capacity + 2 * BLOCK);
@@ -112,13 +112,13 @@ impl AlignedBuffer {
     }
 
     /// Whether the buffer is full.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.memory.len() >= self.end
     }
 
     /// Appends as many bytes as fit, and returns the remaining ones.
     #[must_use]
-    pub fn fill<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+    pub(crate) fn fill<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let capacity = self.end.saturating_sub(self.memory.len());
         let (now, later) = bytes.split_at(capacity.min(bytes.len()));
         self.memory.extend_from_slice(now);
@@ -126,17 +126,17 @@ impl AlignedBuffer {
     }
 
     /// Returns the number of bytes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes().len()
     }
 
     /// Whether there are no bytes.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes().is_empty()
     }
 
     /// Returns the bytes.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.memory.get(self.lead..).unwrap_or_default()
     }
 }

@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+#[cfg(feature = "disk")]
+use futures_util::StreamExt as _;
 use serde_json::{Map, Value, json};
 
+use crate::source::stream_bytes;
 use crate::{
     ByteStream, CopyReport, Descriptor, Destination, Digest, Error, ImageRef, ImageSink,
     ImageSource, Platform, RawManifest, Repository, TagOrDigest, copy, media_type,
@@ -73,6 +75,7 @@ pub struct Layer {
 pub struct BuiltImage {
     manifest: RawManifest,
     platform: Option<Platform>,
+    config: Option<Bytes>,
     /// All manifests, including the root.
     manifests: BTreeMap<Digest, RawManifest>,
     blobs: BTreeMap<Digest, Content>,
@@ -160,19 +163,14 @@ impl ImageBuilder {
         let config = Bytes::from(config.to_string());
         let described = Descriptor::of(media_type::OCI_CONFIG, &config);
         let layers: Vec<_> = self.layers.iter().map(|layer| &layer.descriptor).collect();
-        let mut manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": media_type::OCI_MANIFEST,
-            "config": described,
-            "layers": layers,
-        });
-        annotate(&mut manifest, &self.annotations);
-        let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
+        let fields = json!({"config": described, "layers": layers});
+        let manifest = manifest(media_type::OCI_MANIFEST, fields, &self.annotations);
         let layers = self.layers.into_iter().map(|layer| (layer.descriptor.digest, layer.content));
         BuiltImage {
             platform: Some(self.platform),
             manifests: BTreeMap::from([(manifest.digest(), manifest.clone())]),
-            blobs: layers.chain([(described.digest, Content::Bytes(config))]).collect(),
+            blobs: layers.chain([(described.digest, Content::Bytes(config.clone()))]).collect(),
+            config: Some(config),
             manifest,
         }
     }
@@ -199,20 +197,15 @@ impl IndexBuilder {
             platform: image.platform.clone(),
             ..image.manifest.descriptor().clone()
         });
-        let mut index = json!({
-            "schemaVersion": 2,
-            "mediaType": media_type::OCI_INDEX,
-            "manifests": entries.collect::<Vec<_>>(),
-        });
-        annotate(&mut index, &self.annotations);
-        let manifest = RawManifest::new(media_type::OCI_INDEX, index.to_string());
+        let fields = json!({"manifests": entries.collect::<Vec<_>>()});
+        let manifest = manifest(media_type::OCI_INDEX, fields, &self.annotations);
         let (mut manifests, mut blobs) = (BTreeMap::new(), BTreeMap::new());
         for image in self.images {
             manifests.extend(image.manifests);
             blobs.extend(image.blobs);
         }
         manifests.insert(manifest.digest(), manifest.clone());
-        BuiltImage { manifest, platform: None, manifests, blobs }
+        BuiltImage { manifest, platform: None, config: None, manifests, blobs }
     }
 }
 
@@ -273,6 +266,11 @@ impl BuiltImage {
         &self.manifest
     }
 
+    /// Returns the configuration of the image, or `None` for an index.
+    pub fn config(&self) -> Option<&Bytes> {
+        self.config.as_ref()
+    }
+
     /// Copies the image to a sink.
     ///
     /// # Errors
@@ -291,12 +289,7 @@ impl Content {
     /// Reads a range of the content, up to its end at most.
     async fn read(&self, range: Range<u64>) -> Result<ByteStream, Error> {
         match self {
-            Self::Bytes(bytes) => {
-                let position = |at| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-                let end = position(range.end);
-                let part = bytes.slice(position(range.start).min(end)..end);
-                Ok(stream::once(async { Ok(part) }).boxed())
-            }
+            Self::Bytes(bytes) => Ok(stream_bytes(bytes, range)),
             #[cfg(feature = "disk")]
             Self::File(path) => crate::storage::read_chunks(path.clone(), range).await,
         }
@@ -329,10 +322,19 @@ impl ImageSource for BuiltImage {
     }
 }
 
-fn annotate(manifest: &mut Value, annotations: &BTreeMap<String, String>) {
+/// Creates a manifest from its own fields and those that all manifests have. The JSON is written
+/// here, as the types of `oci-spec` write maps in random order.
+fn manifest(
+    media_type: &str,
+    mut fields: Value,
+    annotations: &BTreeMap<String, String>,
+) -> RawManifest {
+    fields["schemaVersion"] = 2.into();
+    fields["mediaType"] = media_type.into();
     if !annotations.is_empty() {
-        manifest["annotations"] = json!(annotations);
+        fields["annotations"] = json!(annotations);
     }
+    RawManifest::new(media_type, fields.to_string())
 }
 
 #[cfg(test)]

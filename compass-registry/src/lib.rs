@@ -4,9 +4,8 @@
 //! The root has the basic types (digests, descriptors, references, manifests), the two traits, and
 //! the copy engine. The implementations are [`storage`] (memory, and with feature `disk` a
 //! directory), [`layout`] (feature `layout`), [`client`] (feature `client`), and [`server`] (feature
-//! `server`), which serves a storage over HTTP. [`http`] (feature `http`) creates HTTP clients,
-//! [`range_fetch`] tunes reads of large blobs, and
-//! [`direct_io`] (feature `disk`) writes large files past the page cache.
+//! `server`), which serves a storage over HTTP. [`http`] (feature `http`) creates HTTP clients, and
+//! [`range_fetch`] tunes reads of large blobs.
 
 // The basic types include items that only some features use.
 #![cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code))]
@@ -16,8 +15,6 @@ mod setters;
 
 #[cfg(feature = "client")]
 pub mod client;
-#[cfg(feature = "disk")]
-pub mod direct_io;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "layout")]
@@ -36,6 +33,8 @@ mod connect_retry;
 mod copy;
 mod descriptor;
 mod digest;
+#[cfg(feature = "disk")]
+mod direct_io;
 mod error;
 mod image_builder;
 mod image_manifest;
@@ -63,22 +62,25 @@ pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Error, Hint};
 pub use image_builder::{BuiltImage, ImageBuilder, IndexBuilder, Layer};
-pub use image_manifest::{
-    MAX_IMAGE_MANIFESTS_BYTES, MAX_MANIFEST_BYTES, Manifest, RawManifest, media_type,
-    media_type_of, sniff_media_type,
-};
+pub use image_manifest::{MAX_MANIFEST_BYTES, Manifest, RawManifest, media_type};
 pub use image_ref::{Destination, ImageRef};
-pub use index_images::MAX_INDEX_DEPTH;
 pub use platform::Platform;
 pub use progress::{NoProgress, Progress};
 pub use range_fetch::RangeOptions;
 pub use reference::{Reference, Repository, Tag, TagOrDigest};
 pub use referrer::Referrer;
 pub use registry_prefix::RegistryPrefix;
-pub use retry::{RetryPolicy, with_retry_counter};
+pub use retry::RetryPolicy;
 pub use secret::Secret;
 pub use sink::ImageSink;
-pub use source::{
-    ByteStream, ImageSource, ImageSourceExt, MAX_EMPTY_CHUNKS, open_blob, open_blob_range,
-};
+pub use source::{ByteStream, ImageSource, ImageSourceExt, MAX_EMPTY_CHUNKS, open_blob};
 pub use verify::VerifiedBlob;
+
+/// Items that the other crates of this workspace need. They may change in any release.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::image_manifest::{MAX_IMAGE_MANIFESTS_BYTES, media_type_of, sniff_media_type};
+    pub use crate::index_images::MAX_INDEX_DEPTH;
+    pub use crate::retry::with_retry_counter;
+    pub use crate::source::open_blob_range;
+}

@@ -11,6 +11,7 @@ use crate::{Descriptor, Digest, Error, RawManifest, Tag, media_type};
 /// A manifest with a `subject`, as an index of referrers lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Referrer {
     /// The referring manifest.
     #[serde(flatten)]

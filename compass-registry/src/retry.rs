@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn back_off_grows_and_follows_retry_after() {
+    async fn back_off_follows_retry_after() {
         let policy = RetryPolicy::default();
         let waited = async |error: Error, failures| {
             let before = tokio::time::Instant::now();

@@ -240,6 +240,14 @@ async fn read_once<S: ImageSource + ?Sized>(
     }
 }
 
+/// Returns a range of bytes in memory as a stream, up to their end at most.
+pub(crate) fn stream_bytes(bytes: &Bytes, range: Range<u64>) -> ByteStream {
+    let position = |at| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+    let end = position(range.end);
+    let part = bytes.slice(position(range.start).min(end)..end);
+    futures_util::stream::once(async { Ok(part) }).boxed()
+}
+
 /// Opens a range of a blob over one connection. Broken connections are resumed.
 ///
 /// The first request is sent when the stream is polled. The bytes are not verified.

@@ -190,7 +190,7 @@ async fn copy_too_many_manifests_is_error() {
 }
 
 #[tokio::test]
-async fn copy_manifest_of_other_size_is_error() {
+async fn copy_wrong_manifest_size_is_error() {
     let storage = MemoryStorage::default();
     let image = SampleImage::new(1, &[100]);
     image.store(&storage, &name("team/web"), &"part".parse().unwrap()).await.unwrap();

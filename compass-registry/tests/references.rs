@@ -18,106 +18,61 @@ fn parts(text: &str) -> Option<(String, String, Option<String>, Option<String>)>
     ))
 }
 
-/// `TestReferenceParse` of distribution/reference: references that both accept, with the same
-/// result.
+/// `TestReferenceParse`, `TestSplitHostname` and `TestSerialization` of distribution/reference:
+/// references that both accept, with host, repository and tag. The digest after `@` is omitted.
+const ACCEPTED: &[(&str, &str, &str, Option<&str>)] = &[
+    ("test.com/repo:tag", "test.com", "repo", Some("tag")),
+    ("test:5000/repo", "test:5000", "repo", None),
+    ("test:5000/repo:tag", "test:5000", "repo", Some("tag")),
+    ("test:5000/repo@", "test:5000", "repo", None),
+    ("test:5000/repo:tag@", "test:5000", "repo", Some("tag")),
+    ("sub-dom1.foo.com/bar/baz/quux", "sub-dom1.foo.com", "bar/baz/quux", None),
+    (
+        "sub-dom1.foo.com/bar/baz/quux:some-long-tag",
+        "sub-dom1.foo.com",
+        "bar/baz/quux",
+        Some("some-long-tag"),
+    ),
+    (
+        "b.gcr.io/test.example.com/my-app:test.example.com",
+        "b.gcr.io",
+        "test.example.com/my-app",
+        Some("test.example.com"),
+    ),
+    ("xn--n3h.com/myimage:xn--n3h.com", "xn--n3h.com", "myimage", Some("xn--n3h.com")),
+    ("xn--7o8h.com/myimage:xn--7o8h.com@", "xn--7o8h.com", "myimage", Some("xn--7o8h.com")),
+    ("192.168.1.1/repo", "192.168.1.1", "repo", None),
+    ("192.168.1.1:5000/repo", "192.168.1.1:5000", "repo", None),
+    ("192.168.1.1:5000/repo:5050", "192.168.1.1:5000", "repo", Some("5050")),
+    ("[2001:db8::1]/repo", "[2001:db8::1]", "repo", None),
+    ("[2001:db8:1:2:3:4:5:6]/repo:tag", "[2001:db8:1:2:3:4:5:6]", "repo", Some("tag")),
+    ("[2001:db8::1]:5000/repo", "[2001:db8::1]:5000", "repo", None),
+    ("[2001:db8::1]:5000/repo:tag", "[2001:db8::1]:5000", "repo", Some("tag")),
+    ("[2001:db8::1]:5000/repo@", "[2001:db8::1]:5000", "repo", None),
+    ("[2001:db8::1]:5000/repo:tag@", "[2001:db8::1]:5000", "repo", Some("tag")),
+    ("[2001:db8::]:5000/repo", "[2001:db8::]:5000", "repo", None),
+    ("[::1]:5000/repo", "[::1]:5000", "repo", None),
+    ("test.com/foo", "test.com", "foo", None),
+    ("test:8080/foo", "test:8080", "foo", None),
+    ("test.com:8080/foo", "test.com:8080", "foo", None),
+    ("test-com:8080/foo", "test-com:8080", "foo", None),
+    ("xn--n3h.com:18080/foo", "xn--n3h.com:18080", "foo", None),
+    ("example.com:8000/named:tagged", "example.com:8000", "named", Some("tagged")),
+    ("test.com:8000/foo:TAG5", "test.com:8000", "foo", Some("TAG5")),
+];
+
 #[test]
 fn reference_parts_match_distribution() {
     let digest = format!("sha256:{F}");
-    let long = "a".repeat(255);
-    for (text, host, repository, tag, with_digest) in [
-        ("test.com/repo:tag".to_owned(), "test.com", "repo", Some("tag"), false),
-        ("test:5000/repo".to_owned(), "test:5000", "repo", None, false),
-        ("test:5000/repo:tag".to_owned(), "test:5000", "repo", Some("tag"), false),
-        (format!("test:5000/repo@{digest}"), "test:5000", "repo", None, true),
-        (format!("test:5000/repo:tag@{digest}"), "test:5000", "repo", Some("tag"), true),
-        (
-            "sub-dom1.foo.com/bar/baz/quux".to_owned(),
-            "sub-dom1.foo.com",
-            "bar/baz/quux",
-            None,
-            false,
-        ),
-        (
-            "sub-dom1.foo.com/bar/baz/quux:some-long-tag".to_owned(),
-            "sub-dom1.foo.com",
-            "bar/baz/quux",
-            Some("some-long-tag"),
-            false,
-        ),
-        (
-            "b.gcr.io/test.example.com/my-app:test.example.com".to_owned(),
-            "b.gcr.io",
-            "test.example.com/my-app",
-            Some("test.example.com"),
-            false,
-        ),
-        (
-            "xn--n3h.com/myimage:xn--n3h.com".to_owned(),
-            "xn--n3h.com",
-            "myimage",
-            Some("xn--n3h.com"),
-            false,
-        ),
-        (
-            format!("xn--7o8h.com/myimage:xn--7o8h.com@{digest}"),
-            "xn--7o8h.com",
-            "myimage",
-            Some("xn--7o8h.com"),
-            true,
-        ),
-        ("192.168.1.1/repo".to_owned(), "192.168.1.1", "repo", None, false),
-        ("192.168.1.1:5000/repo".to_owned(), "192.168.1.1:5000", "repo", None, false),
-        ("192.168.1.1:5000/repo:5050".to_owned(), "192.168.1.1:5000", "repo", Some("5050"), false),
-        ("[2001:db8::1]/repo".to_owned(), "[2001:db8::1]", "repo", None, false),
-        (
-            "[2001:db8:1:2:3:4:5:6]/repo:tag".to_owned(),
-            "[2001:db8:1:2:3:4:5:6]",
-            "repo",
-            Some("tag"),
-            false,
-        ),
-        ("[2001:db8::1]:5000/repo".to_owned(), "[2001:db8::1]:5000", "repo", None, false),
-        (
-            "[2001:db8::1]:5000/repo:tag".to_owned(),
-            "[2001:db8::1]:5000",
-            "repo",
-            Some("tag"),
-            false,
-        ),
-        (format!("[2001:db8::1]:5000/repo@{digest}"), "[2001:db8::1]:5000", "repo", None, true),
-        (
-            format!("[2001:db8::1]:5000/repo:tag@{digest}"),
-            "[2001:db8::1]:5000",
-            "repo",
-            Some("tag"),
-            true,
-        ),
-        ("[2001:db8::]:5000/repo".to_owned(), "[2001:db8::]:5000", "repo", None, false),
-        ("[::1]:5000/repo".to_owned(), "[::1]:5000", "repo", None, false),
-        (format!("example.com/{long}:tag"), "example.com", &*long, Some("tag"), false),
-        // `TestSplitHostname` and `TestSerialization`.
-        ("test.com/foo".to_owned(), "test.com", "foo", None, false),
-        ("test:8080/foo".to_owned(), "test:8080", "foo", None, false),
-        ("test.com:8080/foo".to_owned(), "test.com:8080", "foo", None, false),
-        ("test-com:8080/foo".to_owned(), "test-com:8080", "foo", None, false),
-        ("xn--n3h.com:18080/foo".to_owned(), "xn--n3h.com:18080", "foo", None, false),
-        (
-            "example.com:8000/named:tagged".to_owned(),
-            "example.com:8000",
-            "named",
-            Some("tagged"),
-            false,
-        ),
-        ("test.com:8000/foo:TAG5".to_owned(), "test.com:8000", "foo", Some("TAG5"), false),
-    ] {
-        let expected = (
-            host.to_owned(),
-            repository.to_owned(),
-            tag.map(str::to_owned),
-            with_digest.then(|| digest.clone()),
-        );
+    for (text, host, repository, tag) in ACCEPTED {
+        let with_digest = text.ends_with('@').then(|| digest.clone());
+        let text = format!("{text}{}", with_digest.as_deref().unwrap_or_default());
+        let tag = tag.map(str::to_owned);
+        let expected = ((*host).to_owned(), (*repository).to_owned(), tag, with_digest);
         assert_eq!(parts(&text), Some(expected), "{text}");
     }
+    let (_, repository, ..) = parts(&format!("example.com/{}:tag", "a".repeat(255))).unwrap();
+    assert_eq!(repository.len(), 255);
 }
 
 /// `TestReferenceParse` and `TestWithNameFailure`: references that both reject.

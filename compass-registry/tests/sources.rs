@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use compass_registry::internal::open_blob_range;
 use compass_registry::{
     ByteStream, Descriptor, Error, Hint, ImageSource, ImageSourceExt as _, RangeOptions,
-    RawManifest, Repository, TagOrDigest, open_blob, open_blob_range,
+    RawManifest, Repository, TagOrDigest, open_blob,
 };
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};

@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use compass_bundle::document::BundleKind;
 use compass_bundle::{ArchiveImage, BundleContents, BundlePlan, FileEntry};
-use compass_registry::{Manifest, Platform, RawManifest, Reference, media_type, sniff_media_type};
+use compass_registry::internal::sniff_media_type;
+use compass_registry::{Manifest, Platform, RawManifest, Reference, media_type};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use compass_registry::internal::{MAX_IMAGE_MANIFESTS_BYTES, MAX_INDEX_DEPTH};
 use compass_registry::{
-    Descriptor, Digest, ImageRef, ImageSource, ImageSourceExt as _, MAX_IMAGE_MANIFESTS_BYTES,
-    MAX_INDEX_DEPTH, Platform, RawManifest, Reference, Repository, TagOrDigest,
+    Descriptor, Digest, ImageRef, ImageSource, ImageSourceExt as _, Platform, RawManifest,
+    Reference, Repository, TagOrDigest,
 };
 
 use super::image::{ArchiveImage, entries_of};

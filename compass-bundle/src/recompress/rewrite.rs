@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use compass_registry::{Descriptor, Digest, MAX_INDEX_DEPTH, RawManifest};
+use compass_registry::internal::MAX_INDEX_DEPTH;
+use compass_registry::{Descriptor, Digest, RawManifest};
 use serde_json::Value;
 
 use crate::Error;

@@ -7,8 +7,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use compass_registry::internal::open_blob_range;
 use compass_registry::range_fetch::{RangeOptions, Throughput, ThroughputMeter};
-use compass_registry::{Error as RegistryError, ImageSource, Progress, open_blob_range};
+use compass_registry::{Error as RegistryError, ImageSource, Progress};
 use futures_util::StreamExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedReceiver;

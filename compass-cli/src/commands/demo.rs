@@ -12,7 +12,7 @@ use compass_manifest::{Check, render};
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
-use compass_registry::{Digest, ImageSink as _, Reference, RegistryPrefix};
+use compass_registry::{Digest, ImageSink, Reference, RegistryPrefix};
 
 use super::package::destination::write_to_file;
 use super::sync::{self, ImageTransfer};
@@ -176,17 +176,19 @@ impl Demo<'_> {
         self.output.status("push: developers push their images to the source registry");
         let started = Instant::now();
         let developer = Client::new(&self.servers.source.host(), ClientOptions::default())?;
+        let developer: Arc<dyn ImageSink> = Arc::new(developer);
         let base = images::Base::generate().await?;
         let mut pushed = BTreeMap::new();
         for (number, image) in (0..).zip(self.images()?) {
             let name = image.source.repository().name().to_owned();
             let is_small = !name.starts_with("compass-plugins-");
-            let digest = images::push(&developer, &image.source, &base, (number, is_small)).await?;
+            let digest =
+                images::push(developer.clone(), &image.source, &base, (number, is_small)).await?;
             pushed.insert(name_of(&image.source), digest);
             let written = image.source.to_string();
             if let Some(before) = written.strip_suffix(BUMPED.0) {
                 let next: Reference = format!("{before}{}", BUMPED.1).parse()?;
-                images::push(&developer, &next, &base, (number, is_small)).await?;
+                images::push(developer.clone(), &next, &base, (number, is_small)).await?;
             }
         }
         self.add_step("push", started, 0);

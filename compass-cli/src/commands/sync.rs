@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use clap::ArgGroup;
 use compass_registry::client::Client;
+use compass_registry::internal::with_retry_counter;
 use compass_registry::{
     Copier, CopyOptions, CopyReport, ImageSource, Platform, Reference, RegistryPrefix,
-    with_retry_counter,
 };
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 

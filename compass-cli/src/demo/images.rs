@@ -1,15 +1,11 @@
 //! Images as developers push them: shared base layers, and two layers of their own.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use compass_registry::{
-    Descriptor, Digest, Error, ImageSink, RawManifest, Reference, VerifiedBlob, media_type,
-};
+use compass_registry::{Digest, ImageBuilder, ImageSink, Layer, Platform, Reference, media_type};
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
-use futures_util::{StreamExt as _, stream};
-use serde_json::json;
 use tokio::task::spawn_blocking;
 
 use crate::error::{CliError, Result};
@@ -18,12 +14,12 @@ const MIB: usize = 1 << 20;
 
 /// A layer: the seed of its content, and its uncompressed size in MiB.
 #[derive(Debug, Clone, Copy)]
-struct Layer(u64, usize);
+struct DemoLayer(u64, usize);
 
-const BASE: [Layer; 2] = [Layer(1, 24), Layer(2, 60)];
+const BASE: [DemoLayer; 2] = [DemoLayer(1, 24), DemoLayer(2, 60)];
 
 /// The base layers of all images.
-pub(crate) struct Base(Vec<(Bytes, Digest)>);
+pub(crate) struct Base(Vec<Layer>);
 
 impl Base {
     pub(crate) async fn generate() -> Result<Self> {
@@ -37,58 +33,25 @@ impl Base {
 
 /// Pushes an image. Its number is the seed of its own layers, which are smaller if it is small.
 pub(crate) async fn push(
-    sink: &dyn ImageSink,
+    sink: Arc<dyn ImageSink>,
     reference: &Reference,
     base: &Base,
     (number, is_small): (u64, bool),
 ) -> Result<Digest> {
     let sizes = if is_small { [3, 1] } else { [50, 30] };
-    let mut contents = base.0.clone();
-    for layer in [Layer(10 * number + 10, sizes[0]), Layer(10 * number + 11, sizes[1])] {
-        contents.push(spawn_blocking(move || layer.generate()).await??);
+    let mut layers = base.0.clone();
+    for layer in [DemoLayer(10 * number + 10, sizes[0]), DemoLayer(10 * number + 11, sizes[1])] {
+        layers.push(spawn_blocking(move || layer.generate()).await??);
     }
-    let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
-    for (compressed, diff_id) in contents {
-        layers.push(put(sink, reference, media_type::OCI_LAYER_GZIP, compressed).await?);
-        diff_ids.push(diff_id);
-    }
-    let config = json!({
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Cmd": ["/app/run"], "WorkingDir": "/app"},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-    });
-    let config = Bytes::from(config.to_string());
-    let config = put(sink, reference, media_type::OCI_CONFIG, config).await?;
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": media_type::OCI_MANIFEST,
-        "config": config,
-        "layers": layers,
-    });
-    let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
-    sink.put_manifest(reference.repository(), &manifest, reference.tag()).await?;
-    Ok(manifest.digest())
+    let builder = ImageBuilder::new(Platform::new("linux", "amd64"));
+    let builder = layers.into_iter().fold(builder, ImageBuilder::layer);
+    let image = builder.cmd(["/app/run"]).working_dir("/app").build();
+    Ok(image.push(sink, &reference.into()).await?.digest)
 }
 
-async fn put(
-    sink: &dyn ImageSink,
-    reference: &Reference,
-    media_type: &str,
-    bytes: Bytes,
-) -> Result<Descriptor, Error> {
-    let descriptor = Descriptor::of(media_type, &bytes);
-    if !sink.has_blob(reference.repository(), &descriptor).await? {
-        let bytes = stream::once(async { Ok(bytes) }).boxed();
-        let blob = VerifiedBlob::new(reference.to_string(), descriptor.clone(), bytes);
-        sink.put_blob(reference.repository(), blob).await?;
-    }
-    Ok(descriptor)
-}
-
-impl Layer {
-    /// A gzipped tar of files, three quarters of them incompressible, and the digest of the tar.
-    fn generate(self) -> Result<(Bytes, Digest)> {
+impl DemoLayer {
+    /// A gzipped tar of files, three quarters of them incompressible.
+    fn generate(self) -> Result<Layer> {
         let Self(seed, mebibytes) = self;
         let mut rng = Rng(seed);
         let mut tar = Vec::with_capacity((mebibytes + 1) * MIB);
@@ -103,7 +66,8 @@ impl Layer {
             GzBuilder::new().write(Vec::new(), Compression::fast());
         let failed = |error: std::io::Error| CliError::external(&error);
         encoder.write_all(&tar).map_err(failed)?;
-        Ok((encoder.finish().map_err(failed)?.into(), Digest::of(&tar)))
+        let compressed = encoder.finish().map_err(failed)?;
+        Ok(Layer::compressed(media_type::OCI_LAYER_GZIP, compressed, Digest::of(&tar)))
     }
 }
 

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn observe_other_size_class_is_not_compared() {
+    fn observe_ignores_other_size_classes() {
         let mut state = State { limit: 8, fastest: [None; SIZE_CLASSES] };
         let second = Duration::from_secs(1);
         assert_eq!(state.observe(100, second / 100), Adjustment::Keep);

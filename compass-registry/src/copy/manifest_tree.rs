@@ -7,10 +7,11 @@ use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::buffered;
+use crate::image_manifest::MAX_IMAGE_MANIFESTS_BYTES;
 use crate::index_images::{MAX_INDEX_DEPTH, too_deep_reason};
 use crate::{
-    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, MAX_IMAGE_MANIFESTS_BYTES,
-    Manifest, RawManifest, Repository, TagOrDigest,
+    Descriptor, Digest, Error, ImageSource, ImageSourceExt as _, Manifest, RawManifest, Repository,
+    TagOrDigest,
 };
 
 /// The number of manifests of one image that are read at once.

@@ -181,7 +181,7 @@ fn platform_text_is_read_back() {
 }
 
 #[test]
-fn platform_from_config_is_read_or_none() {
+fn platform_from_config_skips_invalid() {
     for (config, platform) in [
         (r#"{"os":"linux","architecture":"arm64","variant":"v8","rootfs":{}}"#, "linux/arm64/v8"),
         (r#"{"os":"linux","architecture":"amd64","variant":""}"#, "linux/amd64"),

@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::request_body::RequestBody;
 use super::route::parse_digest;
 use super::uploads::query_pairs;
+use crate::image_manifest::sniff_media_type;
 use crate::{
     Descriptor, Digest, MAX_MANIFEST_BYTES, Manifest, RawManifest, Referrer, Repository,
     TagOrDigest,
@@ -88,7 +89,7 @@ impl Registry {
         })?;
         memory.grow(PARSE_FACTOR * bytes.len()).await?;
         let media_type = media_type
-            .or_else(|| crate::sniff_media_type(&bytes))
+            .or_else(|| sniff_media_type(&bytes))
             .ok_or_else(|| invalid("the media type is not known".to_owned()))?;
         require_unambiguous(&media_type, &bytes).map_err(invalid)?;
         let manifest = RawManifest::with_algorithm(reference.algorithm(), media_type, bytes);

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn read_chunks_missing_or_truncated_file_fails() {
+    async fn read_chunks_incomplete_file_fails() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blob");
         assert!(matches!(part(&path, 0..1).await, Err(Error::NotFound { .. })));

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt as _, stream};
 
 use super::{Storage, Upload};
+use crate::source::stream_bytes;
 use crate::{Algorithm, ByteStream, Digest, Error, RawManifest, Repository, Tag, TagOrDigest};
 
 /// Stores everything in memory, for tests and small amounts of data.
@@ -83,12 +83,8 @@ impl Storage for MemoryStorage {
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
         let bytes = self.content().blob(repository, digest).cloned();
-        let bytes =
-            bytes.ok_or_else(|| Error::NotFound { what: format!("{repository}@{digest}") })?;
-        let within = |position| usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
-        let end = within(range.end);
-        let part = bytes.slice(within(range.start).min(end)..end);
-        Ok(stream::once(async { Ok(part) }).boxed())
+        let missing = || Error::NotFound { what: format!("{repository}@{digest}") };
+        Ok(stream_bytes(&bytes.ok_or_else(missing)?, range))
     }
 
     async fn begin_upload(&self, repository: &Repository) -> Result<Box<dyn Upload>, Error> {

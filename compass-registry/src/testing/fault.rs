@@ -5,6 +5,7 @@ use super::rng::Rng;
 /// A fault of one request. Byte counts include the body of the request, followed by that of the
 /// response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// The connection is closed after this many bytes, or before the response at the latest.
     Cut(u64),

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use super::rng::random_bytes;
 use crate::storage::{MemoryStorage, Storage as _};
 use crate::{
-    Descriptor, Digest, Error, ImageRef, ImageSource, ImageSourceExt as _, Manifest, RawManifest,
-    Repository, Tag, media_type,
+    Descriptor, Digest, Error, ImageBuilder, ImageRef, ImageSource, ImageSourceExt as _, Layer,
+    Manifest, Platform, RawManifest, Repository, Tag, media_type,
 };
 
 /// An image with random layers, the same for the same seed.
@@ -34,20 +32,19 @@ impl SampleImage {
 
     /// Creates an image with these layers for a processor architecture.
     pub fn for_architecture(architecture: &str, layers: Vec<Vec<u8>>) -> Self {
-        let ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer)).collect();
-        let config = json!({
-            "architecture": architecture, "os": "linux",
-            "rootfs": {"type": "layers", "diff_ids": ids},
-        });
-        let config = config.to_string().into_bytes();
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": media_type::OCI_MANIFEST,
-            "config": describe(media_type::OCI_CONFIG, &config),
-            "layers": layers.iter().map(|layer| describe(media_type::OCI_LAYER_GZIP, layer)).collect::<Vec<_>>(),
-        });
-        let manifest = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
-        Self { manifest, blobs: std::iter::once(config).chain(layers).collect() }
+        let add = |builder: ImageBuilder, layer: &Vec<u8>| {
+            // Random content stands in for compressed and for uncompressed archives.
+            let diff_id = Digest::of(layer);
+            builder.layer(Layer::compressed(media_type::OCI_LAYER_GZIP, layer.clone(), diff_id))
+        };
+        let image =
+            layers.iter().fold(ImageBuilder::new(Platform::new("linux", architecture)), add);
+        let image = image.build();
+        let config = image.config().map(|config| config.to_vec());
+        Self {
+            manifest: image.manifest().clone(),
+            blobs: config.into_iter().chain(layers).collect(),
+        }
     }
 
     /// Returns the total size of all blobs in bytes.
@@ -111,9 +108,4 @@ async fn read_blob(
         chunk?;
     }
     Ok(())
-}
-
-fn describe(media_type: &str, bytes: &[u8]) -> Value {
-    let descriptor = Descriptor::of(media_type, bytes);
-    json!({"mediaType": media_type, "digest": descriptor.digest, "size": descriptor.size})
 }

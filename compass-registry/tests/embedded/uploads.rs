@@ -43,7 +43,7 @@ async fn upload_continues_at_reported_offset() {
 }
 
 #[tokio::test]
-async fn cancelled_or_mismatched_upload_leaves_no_blob() {
+async fn failed_upload_leaves_no_blob() {
     everywhere(async |registry| {
         let opened = registry.ask("POST", "/v2/a/one/blobs/uploads/", b"").await;
         let place = header(&opened, "location").to_owned();

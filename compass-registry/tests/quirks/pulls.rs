@@ -108,7 +108,7 @@ async fn head_not_found_moves_no_tag() {
 }
 
 #[tokio::test]
-async fn head_not_found_is_trusted_after_success() {
+async fn head_404_after_success_is_trusted() {
     let registry = Quirky::plain().await;
     store(&registry).await;
     let client = registry.client();
@@ -209,7 +209,7 @@ async fn compressed_answer_is_named() {
 }
 
 #[tokio::test]
-async fn encoding_header_with_right_bytes_is_accepted() {
+async fn pull_wrong_encoding_header_is_ignored() {
     // Some object storages set this header for gzipped layers, and send them unchanged.
     let image = store(&Quirky::plain().await).await;
     let sizes: Vec<_> = image.blobs.iter().map(|blob| (Digest::of(blob), blob.len())).collect();
@@ -364,7 +364,7 @@ async fn web_page_is_not_a_registry() {
 }
 
 #[tokio::test]
-async fn build_cache_is_copied_with_its_blobs() {
+async fn copy_build_cache_includes_blobs() {
     use std::sync::Arc;
 
     use compass_registry::storage::Storage;

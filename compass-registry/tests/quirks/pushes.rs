@@ -241,7 +241,7 @@ async fn rejected_manifest_shows_message() {
 }
 
 #[tokio::test]
-async fn push_to_missing_project_is_not_retried() {
+async fn push_missing_project_is_not_retried() {
     let destination = Quirky::new(|asked| {
         asked.is("POST", "").then(|| says(404, "NAME_UNKNOWN", "project team not found"))
     })

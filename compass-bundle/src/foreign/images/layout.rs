@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use compass_registry::{
-    ANNOTATION_REF_NAME, Descriptor, Digest, MAX_IMAGE_MANIFESTS_BYTES, MAX_INDEX_DEPTH, Manifest,
-    Platform, RawManifest, media_type_of, sniff_media_type,
+use compass_registry::internal::{
+    MAX_IMAGE_MANIFESTS_BYTES, MAX_INDEX_DEPTH, media_type_of, sniff_media_type,
 };
+use compass_registry::{ANNOTATION_REF_NAME, Descriptor, Digest, Manifest, Platform, RawManifest};
 use serde::Deserialize;
 use serde_json::Value;
 
