@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The alignment of memory addresses and file offsets in bytes. Disks have blocks of 512 or 4096
 /// bytes.
-pub(crate) const BLOCK: usize = 4096;
+const BLOCK: usize = 4096;
 
 /// A file that is written in large blocks, in any order.
 #[derive(Debug)]
@@ -138,13 +138,6 @@ impl AlignedBuffer {
     /// Returns the bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.memory.get(self.lead..).unwrap_or_default()
-    }
-}
-
-impl From<Vec<u8>> for AlignedBuffer {
-    /// Wraps bytes without regard to alignment.
-    fn from(memory: Vec<u8>) -> Self {
-        Self { lead: 0, end: memory.len(), memory }
     }
 }
 
