@@ -27,7 +27,7 @@ impl Repository {
         let is_blocking = |finding: &Finding| {
             let file = finding.location.file.as_str();
             let hides_part = manifest == Some(file)
-                && finding.rule().blocks_packaging == BlocksPackaging::InProductManifest;
+                && finding.blocks_packaging == BlocksPackaging::InProductManifest;
             is_part(file) && (hides_image(finding) || hides_part)
         };
         let blocking = self.unfiltered_findings(is_blocking);
@@ -65,8 +65,7 @@ impl Repository {
 }
 
 fn hides_image(finding: &Finding) -> bool {
-    finding.rule().blocks_packaging == BlocksPackaging::Always
-        && finding.severity == Severity::Error
+    finding.blocks_packaging == BlocksPackaging::Always && finding.severity == Severity::Error
 }
 
 /// A finding in one line.

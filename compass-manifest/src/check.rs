@@ -6,9 +6,10 @@ mod suppress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::finding::{Finding, Report, Severity};
+use crate::finding::{Finding, Severity};
 use crate::parallel;
 use crate::policy::{POLICY_FILE, Policy};
+use crate::report::Report;
 use crate::repository::{Change, ReleaseRepository};
 use crate::rule::{FindingSink, Rule, RuleContext};
 use crate::rules;

@@ -1,11 +1,9 @@
-//! Defines findings and reports, which [`render`](crate::render) formats.
+//! Defines findings: the problems that rules find.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::escape::escape;
-use crate::rule::Rule;
 use crate::source::{Position, SourceFile, Span};
 
 /// The severity of a finding.
@@ -67,13 +65,26 @@ pub enum Subject {
     Port(u16),
 }
 
+/// The files in which an error of a rule blocks packaging.
+///
+/// Such an error hides an image or a file, so that a package lacks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BlocksPackaging {
+    /// In no file: the error hides nothing.
+    Never,
+    /// In product manifests, because they name other files.
+    InProductManifest,
+    /// In every file.
+    Always,
+}
+
 /// A problem that a rule found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
     /// The rule's stable code.
     pub code: &'static str,
-    pub(crate) rule: &'static Rule,
     /// The severity: the rule's own, unless the policy sets another.
     pub severity: Severity,
     /// The primary location.
@@ -90,14 +101,13 @@ pub struct Finding {
     pub subjects: Vec<Subject>,
     /// Whether the base of the change has the same finding.
     pub preexisting: bool,
+    /// The files in which this finding blocks packaging if it is an error.
+    pub blocks_packaging: BlocksPackaging,
+    /// Whether the rule needs the layout of a repository.
+    pub needs_layout: bool,
 }
 
 impl Finding {
-    /// Returns the rule.
-    pub fn rule(&self) -> &'static Rule {
-        self.rule
-    }
-
     /// Sets the text at the location, escaped.
     pub fn label(&mut self, label: impl AsRef<str>) -> &mut Self {
         self.label = escape(label.as_ref()).into_owned();
@@ -148,19 +158,6 @@ pub struct Suppressed {
     pub reason: String,
 }
 
-/// The result of a check.
-///
-/// Contains the findings, ordered by location, and the files that they point into.
-#[derive(Debug, Clone, Default)]
-pub struct Report {
-    pub(crate) findings: Vec<Finding>,
-    pub(crate) suppressed: Vec<Suppressed>,
-    pub(crate) files: usize,
-    pub(crate) rules: Vec<&'static Rule>,
-    pub(crate) sources: BTreeMap<String, SourceFile>,
-    pub(crate) directory: String,
-}
-
 impl Location {
     pub(crate) fn new(source: &SourceFile, span: Span) -> Self {
         Self {
@@ -176,78 +173,5 @@ impl Location {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", escape(&self.file), self.start.line, self.start.column)
-    }
-}
-
-impl Report {
-    /// Returns all findings, ordered by file and position.
-    pub fn findings(&self) -> &[Finding] {
-        &self.findings
-    }
-
-    /// Returns the number of checked files.
-    pub fn files(&self) -> usize {
-        self.files
-    }
-
-    /// Returns the suppressed findings, which no other method counts.
-    pub fn suppressed(&self) -> &[Suppressed] {
-        &self.suppressed
-    }
-
-    /// Returns the file at a path that a finding points into; `None` if it is not text.
-    pub fn source(&self, path: &str) -> Option<&SourceFile> {
-        self.sources.get(path)
-    }
-
-    /// Stores the files that findings point into.
-    pub(crate) fn keep_sources(&mut self, sources: Vec<SourceFile>) {
-        self.sources =
-            sources.into_iter().map(|source| (source.path().to_owned(), source)).collect();
-    }
-
-    /// Sets the directory of the release repository in the git repository.
-    ///
-    /// An example is `deploy/release`.
-    ///
-    /// Annotations and SARIF logs must name files from the root of the git repository, as forges
-    /// do.
-    #[must_use]
-    pub fn in_directory(mut self, directory: &str) -> Self {
-        directory.trim_matches('/').clone_into(&mut self.directory);
-        self
-    }
-
-    /// Returns the path of a file from the root of the git repository.
-    pub(crate) fn path_from_root(&self, file: &str) -> String {
-        match self.directory.as_str() {
-            "" => file.to_owned(),
-            directory => format!("{directory}/{file}"),
-        }
-    }
-
-    /// Returns the number of findings with a severity, without preexisting ones.
-    pub fn count(&self, severity: Severity) -> usize {
-        let counts = |finding: &&Finding| finding.severity == severity && !finding.preexisting;
-        self.findings.iter().filter(counts).count()
-    }
-
-    /// Returns the number of preexisting findings.
-    pub fn preexisting(&self) -> usize {
-        self.findings.iter().filter(|finding| finding.preexisting).count()
-    }
-
-    /// Returns whether the report has no error, apart from preexisting ones.
-    pub fn passes(&self) -> bool {
-        self.count(Severity::Error) == 0
-    }
-
-    /// Counts preexisting findings like new ones.
-    #[must_use]
-    pub fn strict(mut self) -> Self {
-        for finding in &mut self.findings {
-            finding.preexisting = false;
-        }
-        self
     }
 }

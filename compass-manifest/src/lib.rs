@@ -46,14 +46,15 @@ mod manifest_docs;
 mod named_enum;
 mod node_path;
 mod parallel;
+mod report;
 mod schema;
 mod suggest;
 mod tree;
 
 pub use check::{Check, check, check_change};
 pub use decode::{MAX_POINTER_BYTES, has_conflict_markers, is_lfs_pointer};
-pub use finding::Report;
 pub use policy::Policy;
+pub use report::Report;
 pub use repository::{ReleaseRepository, files_to_read, unread_packed_files};
 pub use suggest::suggest;
 pub use tree::{EntryKind, Tree};

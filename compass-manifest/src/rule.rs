@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::escape::{escape, escape_lines};
+pub use crate::finding::BlocksPackaging;
 use crate::finding::{Finding, Location, Severity};
 use crate::repository::{AddonFile, Change, ReleaseRepository};
 use crate::source::{SourceFile, Span};
@@ -71,20 +72,6 @@ pub struct RuleDocs {
 
 /// The function of a rule, which adds the rule's findings to the sink.
 pub type Apply = fn(&RuleContext<'_>, &mut FindingSink<'_>);
-
-/// The files in which an error of a rule blocks packaging.
-///
-/// Such an error hides an image or a file, so that a package lacks it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum BlocksPackaging {
-    /// In no file: the error hides nothing.
-    Never,
-    /// In product manifests, because they name other files.
-    InProductManifest,
-    /// In every file.
-    Always,
-}
 
 /// The input of a rule: a repository, and the change that is checked.
 #[derive(Debug)]
@@ -225,14 +212,13 @@ impl Rule {
 
     /// Creates a finding of this rule with its text escaped.
     pub(crate) fn finding(
-        &'static self,
+        &self,
         location: Location,
         message: impl AsRef<str>,
         help: impl AsRef<str>,
     ) -> Finding {
         Finding {
             code: self.code,
-            rule: self,
             severity: self.severity,
             location,
             message: escape(message.as_ref()).into_owned(),
@@ -241,6 +227,8 @@ impl Rule {
             related: Vec::new(),
             subjects: Vec::new(),
             preexisting: false,
+            blocks_packaging: self.blocks_packaging,
+            needs_layout: self.needs_layout,
         }
     }
 }
@@ -253,12 +241,3 @@ impl fmt::Display for RuleDocs {
         write!(f, "### Example\n{example}\n\n### What to do\n{fix}\n")
     }
 }
-
-/// Compares rules by their codes.
-impl PartialEq for Rule {
-    fn eq(&self, other: &Self) -> bool {
-        self.code == other.code
-    }
-}
-
-impl Eq for Rule {}

@@ -141,7 +141,7 @@ fn check_port_range(policy: &str, comment: &str) -> Report {
 fn own_rule_reports_and_follows_policy() {
     let severity = |report: &Report| {
         let found = report.findings().iter().find(|finding| finding.code == "port-range");
-        found.map(|finding| (finding.severity, finding.rule().blocks_packaging))
+        found.map(|finding| (finding.severity, finding.blocks_packaging))
     };
     let report = check_port_range("", "");
     assert_eq!(severity(&report), Some((Severity::Warning, BlocksPackaging::Always)));

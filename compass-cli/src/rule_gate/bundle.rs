@@ -23,7 +23,7 @@ pub(crate) async fn require_no_errors(
     }
     let tree = tree(bundle, policy).await?;
     let report = check(&tree, policy);
-    let is_relevant = |finding: &&Finding| !finding.rule().needs_layout;
+    let is_relevant = |finding: &&Finding| !finding.needs_layout;
     require_none(report.findings().iter().filter(is_relevant))
 }
 

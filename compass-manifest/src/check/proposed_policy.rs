@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::finding::{Finding, Report, Severity};
+use crate::finding::{Finding, Severity};
+use crate::report::Report;
 use crate::rules::unused_allowance;
 
 /// The properties that identify a finding.

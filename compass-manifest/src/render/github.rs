@@ -1,7 +1,8 @@
 use std::fmt::Write as _;
 
 use crate::escape::{escape, is_unprintable};
-use crate::finding::{Finding, Report, Severity};
+use crate::finding::{Finding, Severity};
+use crate::report::Report;
 
 /// Renders a report as GitHub workflow commands, one line per finding.
 ///

@@ -1,7 +1,8 @@
 use serde_json::{Value, json};
 
 use crate::escape::is_unprintable;
-use crate::finding::{Finding, Location, Related, Report, Severity};
+use crate::finding::{Finding, Location, Related, Severity};
+use crate::report::Report;
 
 /// Renders a report as the JSON object that `docs/cli-json.md` describes.
 ///

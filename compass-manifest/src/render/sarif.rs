@@ -1,6 +1,7 @@
 use serde_json::{Map, Value, json};
 
-use crate::finding::{Finding, Location, Report};
+use crate::finding::{Finding, Location};
+use crate::report::Report;
 use crate::rule::Rule;
 
 /// Renders a report as a SARIF 2.1.0 log (OASIS), for code scanning.
@@ -52,7 +53,7 @@ fn result(report: &Report, finding: &Finding) -> Value {
     let mut result = Map::new();
     let mut set = |key: &str, value| drop(result.insert(key.to_owned(), value));
     set("ruleId", json!(finding.code));
-    if let Some(index) = report.rules.iter().position(|rule| **rule == *finding.rule) {
+    if let Some(index) = report.rules.iter().position(|rule| rule.code == finding.code) {
         set("ruleIndex", json!(index));
     }
     set("level", json!(finding.severity.as_str()));

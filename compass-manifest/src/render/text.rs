@@ -3,8 +3,9 @@ use std::borrow::Cow;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::escape::{escape, escape_lines};
-use crate::finding::{Finding, Location, Report, Severity};
+use crate::finding::{Finding, Location, Severity};
 use crate::policy::PolicyError;
+use crate::report::Report;
 use crate::source::SourceFile;
 
 /// The style of rendered text.
