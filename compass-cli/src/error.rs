@@ -135,6 +135,12 @@ pub(crate) fn hint_text(hint: Hint) -> String {
         Hint::CheckProtocol => "the port does not speak HTTP, or only with TLS: check the host and port; \
                                 plain HTTP is used for `localhost`, `127.0.0.1` and with `--plain-http`"
             .to_owned(),
+        Hint::TrustIssuer => "add the certificate authority to the policy, as `ca: FILE` under \
+                              `registries.hosts`"
+            .to_owned(),
+        Hint::CheckNetwork => "check the host name, the network and the proxy settings; a registry without \
+                               TLS needs `plain_http: true` in the policy"
+            .to_owned(),
         hint => hint.to_string(),
     }
 }

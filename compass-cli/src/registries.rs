@@ -7,7 +7,7 @@ use std::time::Duration;
 use compass_manifest::policy::Host;
 use compass_registry::client::{Client, ClientOptions, CredentialFiles};
 use compass_registry::http::HttpOptions;
-use compass_registry::{RetryPolicy, Secret};
+use compass_registry::{Error, RetryPolicy, Secret};
 
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
@@ -64,14 +64,20 @@ impl Registries {
     pub(crate) fn client(&self, host: &str, plain_http: bool) -> Result<Client> {
         let settings = self.hosts.get(host).cloned().unwrap_or_default();
         let ca = settings.ca.as_deref().map(|file| self.read("CA file", file)).transpose()?;
-        let options = ClientOptions {
-            plain_http: plain_http || settings.plain_http,
-            http: HttpOptions::default().ca_pem(ca).client_cert_pem(self.identity(&settings)?),
-            logins: self.credentials.find(host).map_err(credentials_error)?,
-            retry: self.retry,
-            ..ClientOptions::default()
-        };
-        Ok(Client::new(host, options)?)
+        let options = ClientOptions::default()
+            .plain_http(plain_http || settings.plain_http)
+            .http(HttpOptions::default().ca_pem(ca).client_cert_pem(self.identity(&settings)?))
+            // Read the files now, so that an invalid one is an error of the configuration.
+            .credentials(self.credentials.find(host).map_err(credentials_error)?)
+            .retry(self.retry);
+        Client::new(host, options).map_err(|error| match error {
+            Error::InvalidOption { .. } if settings != Host::default() => {
+                let hint =
+                    format!("check the files of {host} under `registries.hosts` in the policy");
+                CliError::from(error).hint(hint)
+            }
+            error => error.into(),
+        })
     }
 
     /// The client certificate and its key.

@@ -57,8 +57,7 @@ async fn serve_killed_has_no_wrong_blobs() {
     // A later kill leaves more committed blobs.
     for (round, millis) in [30, 120, 400].into_iter().enumerate() {
         let (mut server, host) = serve(directory.path());
-        let client =
-            Client::new(&host, ClientOptions { retry, ..ClientOptions::default() }).unwrap();
+        let client = Client::new(&host, ClientOptions::default().retry(retry)).unwrap();
         let first = 100 * round as u64;
         let pushes = join_all((first..first + 100).map(|number| push(&client, number)));
         let killed = async {

@@ -34,6 +34,7 @@ mod upload;
 mod upload_session;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -43,7 +44,7 @@ use crate::{
     Referrer, Repository, RetryPolicy, Tag, TagOrDigest, VerifiedBlob,
 };
 
-pub use credentials::{CredentialFiles, Credentials, Login};
+pub use credentials::{CredentialFiles, CredentialProvider, Credentials, Login};
 pub use doctor::Check;
 use transport::Transport;
 
@@ -54,7 +55,23 @@ pub struct Client {
 }
 
 /// Options of a [`Client`].
+///
+/// A client of its own is used for all requests:
+/// ```
+/// use compass_registry::client::{Client, ClientOptions};
+/// use compass_registry::http::HttpOptions;
+/// use reqwest::redirect::Policy;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // `HttpOptions::builder` sets TLS up; any other `reqwest::Client` can be used, too.
+/// let own = HttpOptions::default().builder()?.redirect(Policy::none()).build()?;
+/// let http = HttpOptions::default().client(Some(own));
+/// let client = Client::new("registry.example", ClientOptions::default().http(http))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ClientOptions {
     /// Uses HTTP without TLS. `localhost`, `127.0.0.1` and `[::1]` are always used without TLS.
     pub plain_http: bool,
@@ -64,10 +81,8 @@ pub struct ClientOptions {
     /// [`redirect::Policy::none`](reqwest::redirect::Policy::none), so that this crate can refuse
     /// redirects from https to http.
     pub http: HttpOptions,
-    /// Credentials for every request that no entry of [`Self::logins`] applies to.
-    pub credentials: Option<Credentials>,
-    /// Credentials from files of other tools ([`CredentialFiles::find`]).
-    pub logins: Vec<Login>,
+    /// The source of credentials; `None` for requests without a login.
+    pub credentials: Option<Arc<dyn CredentialProvider>>,
     /// Limits of retries and timeouts.
     pub retry: RetryPolicy,
     /// How to read large blobs in ranges.
@@ -83,7 +98,6 @@ impl Default for ClientOptions {
             plain_http: false,
             http: HttpOptions::default(),
             credentials: None,
-            logins: Vec::new(),
             retry: RetryPolicy::default(),
             range_options: RangeOptions::default(),
             max_in_flight: 32,
@@ -91,10 +105,21 @@ impl Default for ClientOptions {
     }
 }
 
+setters!(ClientOptions {
+    plain_http: bool,
+    http: HttpOptions,
+    retry: RetryPolicy,
+    range_options: RangeOptions,
+    max_in_flight: u16,
+});
+
 impl ClientOptions {
-    fn all_logins(&self) -> Vec<Login> {
-        let own = self.credentials.clone().map(|one| Login::new(None, one, "the options"));
-        self.logins.iter().cloned().chain(own).collect()
+    /// Sets [`credentials`](field@Self::credentials): fixed [`Credentials`], the
+    /// [`CredentialFiles`] of other tools, or a provider of your own.
+    #[must_use]
+    pub fn credentials(mut self, provider: impl CredentialProvider + 'static) -> Self {
+        self.credentials = Some(Arc::new(provider));
+        self
     }
 }
 
@@ -121,8 +146,14 @@ impl Client {
     ///
     /// Sends no request itself. Without this call, each repository needs a token request of its
     /// own.
-    pub fn prefetch_pull_tokens<'r>(&self, repositories: impl IntoIterator<Item = &'r Repository>) {
-        self.transport.prefetch_pull_tokens(repositories.into_iter());
+    ///
+    /// # Errors
+    /// Errors of the credential provider.
+    pub async fn prefetch_pull_tokens<'r>(
+        &self,
+        repositories: impl IntoIterator<Item = &'r Repository>,
+    ) -> Result<(), Error> {
+        self.transport.prefetch_pull_tokens(repositories.into_iter()).await
     }
 
     /// Tests what the registry supports, with the login for `project` if one is given.

@@ -19,8 +19,7 @@
 //! let registry = FaultyRegistry::start(storage, Script::once(1, Fault::Reset(100))).await?;
 //!
 //! // The client recovers.
-//! let credentials = Some(FaultyRegistry::credentials());
-//! let options = ClientOptions { credentials, ..ClientOptions::default() };
+//! let options = ClientOptions::default().credentials(FaultyRegistry::credentials());
 //! let client = Arc::new(Client::new(&registry.host(), options)?);
 //! assert_eq!(read_image(client, &ImageRef::new(name, tag)).await?, image.manifest);
 //! # Ok(())

@@ -132,7 +132,7 @@ async fn maximum_option_values_are_accepted() {
         .min_speed(u64::MAX)
         .speed_window(Duration::MAX);
     let parts = RangeOptions::new(u64::MAX, usize::MAX);
-    let options = ClientOptions { retry, range_options: parts, ..ClientOptions::default() };
+    let options = ClientOptions::default().retry(retry).range_options(parts);
     let client = Client::new(&server.host(), options).unwrap();
     client.ping().await.unwrap();
     let (repository, tag): (_, Tag) = ("a/b".parse().unwrap(), "v1".parse().unwrap());

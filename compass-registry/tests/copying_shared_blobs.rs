@@ -33,8 +33,7 @@ fn same_name(image: &ImageRef) -> Destination {
 /// Starts a registry that counts requests, with a client for it.
 async fn counting_registry(storage: &MemoryStorage) -> (FaultyRegistry, Client) {
     let registry = FaultyRegistry::start(storage.clone(), Script::default()).await.unwrap();
-    let credentials = Some(FaultyRegistry::credentials());
-    let options = ClientOptions { credentials, ..ClientOptions::default() };
+    let options = ClientOptions::default().credentials(FaultyRegistry::credentials());
     let client = Client::new(&registry.host(), options).unwrap();
     // The registry refuses the first request with a challenge.
     client.ping().await.unwrap();

@@ -32,12 +32,10 @@ fn client(registry: &FaultyRegistry) -> Client {
         .max_retry_after(Duration::from_millis(50))
         .idle_timeout(Duration::from_millis(1500))
         .commit_timeout(Duration::from_secs(2));
-    let options = ClientOptions {
-        credentials: Some(FaultyRegistry::credentials()),
-        retry,
-        range_options: RangeOptions::new(PART, 6).sequential_above(u64::MAX),
-        ..ClientOptions::default()
-    };
+    let options = ClientOptions::default()
+        .credentials(FaultyRegistry::credentials())
+        .retry(retry)
+        .range_options(RangeOptions::new(PART, 6).sequential_above(u64::MAX));
     Client::new(&registry.host(), options).unwrap()
 }
 

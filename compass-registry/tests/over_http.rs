@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use compass_registry::client::{Client, ClientOptions, Credentials};
+use compass_registry::http::HttpOptions;
 use compass_registry::layout::OciLayout;
 use compass_registry::server::{BasicAuth, Server, ServerOptions};
 use compass_registry::storage::{DiskStorage, MemoryStorage, Storage};
@@ -67,7 +68,7 @@ async fn arrive(sink: Arc<dyn ImageSink>) -> Result<Digest, Error> {
 fn http_client() -> reqwest::Client {
     // This fails if a provider is set already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::new()
+    HttpOptions::default().build().unwrap()
 }
 
 #[tokio::test]
@@ -107,7 +108,7 @@ async fn wrong_password_fails_without_showing() {
     let with = |password: &str| {
         let username = "robot".to_owned();
         let credentials = Credentials::Password { username, password: Secret::new(password) };
-        let options = ClientOptions { credentials: Some(credentials), ..ClientOptions::default() };
+        let options = ClientOptions::default().credentials(credentials);
         Client::new(&server.host(), options).unwrap()
     };
     arrive(Arc::new(with("correct"))).await.unwrap();
@@ -140,7 +141,7 @@ async fn unreachable_registry_is_named_in_error() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for wait in [Duration::ZERO, Duration::from_millis(300)] {
         let retry = RetryPolicy::default().connect_retry(wait);
-        let options = ClientOptions { retry, ..ClientOptions::default() };
+        let options = ClientOptions::default().retry(retry);
         let client = Client::new(&free.to_string(), options).unwrap();
         let error = client.ping().await.unwrap_err();
         assert!(error.to_string().contains(&free.to_string()), "{error}");

@@ -12,7 +12,7 @@ use answering::{layer, name, options, push_layer, serve};
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse as _;
-use compass_registry::client::{Client, ClientOptions};
+use compass_registry::client::Client;
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::{Fault, FaultyRegistry, SampleImage, Script};
 use compass_registry::{
@@ -39,7 +39,7 @@ fn impatient() -> RetryPolicy {
 }
 
 fn with(host: &str, retry: RetryPolicy) -> Client {
-    Client::new(host, ClientOptions { retry, ..options() }).unwrap()
+    Client::new(host, options().retry(retry)).unwrap()
 }
 
 fn client(host: &str) -> Client {

@@ -68,7 +68,7 @@ async fn read_all(service: Service, denial: StatusCode) -> (Vec<Result<(), Error
     let (client, layer) = (client(&registry), layer());
     let repositories: Vec<Repository> =
         (0..12).map(|number| format!("release/app-{number}").parse().unwrap()).collect();
-    client.prefetch_pull_tokens(&repositories);
+    client.prefetch_pull_tokens(&repositories).await.unwrap();
     let reads = repositories.iter().map(async |one| client.read(one, &layer).await.map(drop));
     let results = futures_util::future::join_all(reads).await;
     let [requests, tokens] = counts.map(|count| count.load(Ordering::SeqCst));

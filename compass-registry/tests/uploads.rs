@@ -12,7 +12,7 @@ use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use compass_registry::client::{Client, ClientOptions};
+use compass_registry::client::Client;
 use compass_registry::testing::random_bytes;
 use compass_registry::{Descriptor, RetryPolicy};
 
@@ -67,7 +67,7 @@ async fn push(host: &str, bytes: &[u8]) -> Result<(), compass_registry::Error> {
     let retry = RetryPolicy::default()
         .initial_backoff(Duration::from_millis(1))
         .idle_timeout(Duration::from_millis(500));
-    push_blob(&Client::new(host, ClientOptions { retry, ..options() }).unwrap(), bytes).await
+    push_blob(&Client::new(host, options().retry(retry)).unwrap(), bytes).await
 }
 
 #[tokio::test]

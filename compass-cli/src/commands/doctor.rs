@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use compass_registry::client::Check;
-use compass_registry::{RegistryPrefix, Repository as Name};
+use compass_registry::{Hint, RegistryPrefix, Repository as Name};
 use serde_json::json;
 
 use crate::error::{CliError, Result, hint_text};
@@ -57,15 +57,24 @@ fn line(check: &Check) -> String {
         Some(false) => "no",
         None => "-",
     };
-    let help = check
-        .help
-        .map(|help| format!("{:<20} help: {}\n", "", hint_text(help)))
-        .unwrap_or_default();
-    format!("{:<15} {works:<4} {}\n{help}", check.name, check.detail)
+    let help = help(check).map(|help| format!("{:<20} help: {help}\n", "")).unwrap_or_default();
+    format!("{:<15} {works:<4} {}\n{help}", check.name, detail(check))
+}
+
+fn detail(check: &Check) -> String {
+    match check.help {
+        Some(Hint::ScratchRepository) => format!("{} (`--scratch`)", check.detail),
+        _ => check.detail.clone(),
+    }
+}
+
+/// The help of a check, unless its detail contains it.
+fn help(check: &Check) -> Option<String> {
+    check.help.filter(|help| *help != Hint::ScratchRepository).map(hint_text)
 }
 
 fn to_json(check: &Check) -> serde_json::Value {
     json!({
-        "name": check.name, "works": check.passed, "detail": check.detail, "help": check.help.map(hint_text),
+        "name": check.name, "works": check.passed, "detail": detail(check), "help": help(check),
     })
 }

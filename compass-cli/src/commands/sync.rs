@@ -255,9 +255,8 @@ pub(crate) async fn sync(
         }
     }
     for (host, client) in &clients {
-        client.prefetch_pull_tokens(
-            both().filter(|one| one.host() == *host).map(Reference::repository),
-        );
+        let own = both().filter(|one| one.host() == *host);
+        client.prefetch_pull_tokens(own.map(Reference::repository)).await?;
     }
     let releases = transfers.iter().map(|transfer| transfer.release.host());
     let copier = |host| Copier::new(Arc::new(clients[host].clone()), options.clone());

@@ -2,7 +2,8 @@
 
 mod token_service;
 
-use std::sync::{OnceLock, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,20 +11,24 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 
 use super::challenge::Challenge;
-use super::credentials::{Credentials, Login};
+use super::credentials::{CredentialProvider, Credentials, Login};
 use super::http_clients::TokenEndpoint;
 use super::scopes::{merge_scopes, resource_independent_scopes};
 use super::token_cache::{Header, Scope, TokenCache};
 use crate::{Error, Repository, Secret};
+use token_service::TokenScope;
 
 #[derive(Debug)]
 pub(super) struct Auth {
-    logins: Vec<Login>,
+    host: String,
+    provider: Option<Arc<dyn CredentialProvider>>,
+    /// The provider's last results, for messages.
+    logins: Mutex<HashMap<Option<Repository>, Login>>,
     /// The project whose login is used for requests that name no repository.
     default_project: OnceLock<Repository>,
     idle_timeout: Duration,
     /// The registry's last challenge. Later requests are expected to get the same one.
-    challenge: std::sync::Mutex<Option<Challenge>>,
+    challenge: Mutex<Option<Challenge>>,
     tokens: TokenCache,
 }
 
@@ -31,9 +36,20 @@ pub(super) struct Auth {
 const MIN_SECRET: usize = 4;
 
 impl Auth {
-    pub(super) fn new(logins: Vec<Login>, idle_timeout: Duration) -> Self {
-        let (challenge, tokens) = (std::sync::Mutex::default(), TokenCache::default());
-        Self { logins, default_project: OnceLock::new(), idle_timeout, challenge, tokens }
+    pub(super) fn new(
+        host: &str,
+        provider: Option<Arc<dyn CredentialProvider>>,
+        idle_timeout: Duration,
+    ) -> Self {
+        Self {
+            host: host.to_owned(),
+            provider,
+            logins: Mutex::default(),
+            default_project: OnceLock::new(),
+            idle_timeout,
+            challenge: Mutex::default(),
+            tokens: TokenCache::default(),
+        }
     }
 
     /// Uses the login of a project for requests that name no repository.
@@ -41,34 +57,55 @@ impl Auth {
         let _ = self.default_project.set(project.clone());
     }
 
-    /// Whether any login is configured. Without one, only anonymous tokens are possible.
-    pub(super) fn has_logins(&self) -> bool {
-        !self.logins.is_empty()
+    /// Returns the login for the first resource of a scope.
+    ///
+    /// # Errors
+    /// Errors of the credential provider.
+    pub(super) async fn login(&self, scope: &str) -> Result<Option<Login>, Error> {
+        let Some(provider) = &self.provider else { return Ok(None) };
+        let repository = self.repository(scope);
+        let login = provider.resolve(&self.host, repository.as_ref()).await?;
+        let mut logins = self.logins();
+        match &login {
+            Some(login) => logins.insert(repository, login.clone()),
+            None => logins.remove(&repository),
+        };
+        Ok(login)
     }
 
-    /// Returns the login that applies to the first resource of a scope.
-    pub(super) fn login_for(&self, scope: &str) -> Option<&Login> {
+    /// Returns the repository of the first resource of a scope, or the default project.
+    fn repository(&self, scope: &str) -> Option<Repository> {
         let first = scope.split(' ').next().unwrap_or_default();
-        let repository = first.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':'));
-        let path =
-            repository.map(|(path, _)| path).or(self.default_project.get().map(Repository::as_str));
-        self.logins.iter().find(|login| login.applies_to(path))
+        let resource = first.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':'));
+        match resource {
+            Some((path, _)) => path.parse().ok(),
+            None => self.default_project.get().cloned(),
+        }
     }
 
-    fn credentials(&self, scope: &str) -> Option<&Credentials> {
-        self.login_for(scope).map(|login| &login.credentials)
+    fn logins(&self) -> MutexGuard<'_, HashMap<Option<Repository>, Login>> {
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Describes the login for a scope, for messages.
+    fn challenge(&self) -> MutexGuard<'_, Option<Challenge>> {
+        self.challenge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the last request of a scope had no login.
+    pub(super) fn is_anonymous(&self, scope: &str) -> bool {
+        !self.logins().contains_key(&self.repository(scope))
+    }
+
+    /// Describes the login of the last request of a scope, for messages.
     pub(super) fn identity(&self, scope: &str) -> String {
-        self.login_for(scope).map_or_else(|| "without a login".to_owned(), Login::to_string)
+        describe(self.logins().get(&self.repository(scope)))
     }
 
     /// Describes how the registry authenticates requests of a scope.
-    pub(super) fn describe_login(&self, scope: &str) -> String {
+    pub(super) async fn describe_login(&self, scope: &str) -> Result<String, Error> {
+        self.login(scope).await?;
         let who = self.identity(scope);
-        let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*challenge {
+        Ok(match &*self.challenge() {
             None => "not required".to_owned(),
             Some(Challenge::Basic) => format!("{who}, with basic authentication"),
             Some(Challenge::Bearer { realm, .. }) => {
@@ -78,22 +115,20 @@ impl Auth {
             Some(Challenge::Other(scheme)) => {
                 format!("unsupported authentication scheme `{scheme}`")
             }
-        }
+        })
     }
 
     /// Replaces the secrets of this client in a text that a registry sent.
     pub(super) fn redact(&self, mut text: String) -> String {
-        let tokens = self.tokens.secrets();
-        let own = self.logins.iter().flat_map(|login| {
-            let basic = match &login.credentials {
-                Credentials::Password { username, password } => {
-                    Some(basic_header(username, password))
-                }
-                _ => None,
-            };
-            [Some(login.credentials.secret().clone()), basic].into_iter().flatten()
-        });
-        for secret in own.chain(tokens) {
+        let own: Vec<Secret> = self
+            .logins()
+            .values()
+            .flat_map(|Login { credentials, .. }| {
+                [Some(credentials.secret().clone()), basic_header(credentials)]
+            })
+            .flatten()
+            .collect();
+        for secret in own.into_iter().chain(self.tokens.secrets()) {
             let secret = secret.reveal();
             let bare = secret.strip_prefix("Basic ").or_else(|| secret.strip_prefix("Bearer "));
             let bare = bare.unwrap_or(secret);
@@ -111,10 +146,11 @@ impl Auth {
         endpoint: TokenEndpoint<'_>,
         scope: &str,
     ) -> Result<Option<Secret>, Error> {
-        let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let challenge = self.challenge().clone();
         match challenge {
             Some(challenge) => self.header(endpoint, &challenge, scope, None).await,
-            None => Ok(None),
+            // Messages name the login, even if no challenge has asked for it yet.
+            None => self.login(scope).await.map(|_| None),
         }
     }
 
@@ -136,8 +172,7 @@ impl Auth {
 
     /// Remembers a challenge for later requests.
     pub(super) fn remember_challenge(&self, challenge: &Challenge) {
-        let known = without_resource_scopes(challenge.clone());
-        *self.challenge.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        *self.challenge() = Some(without_resource_scopes(challenge.clone()));
     }
 
     /// Requests a new token to replace a refused one, if the registry uses tokens.
@@ -147,7 +182,7 @@ impl Auth {
         scope: &str,
         refused: &Secret,
     ) -> Result<Option<Secret>, Error> {
-        let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let challenge = self.challenge().clone();
         let Some(challenge @ Challenge::Bearer { .. }) = challenge else { return Ok(None) };
         let header = self.header(endpoint, &challenge, scope, Some(refused)).await?;
         Ok(header.filter(|header| header != refused))
@@ -160,11 +195,13 @@ impl Auth {
         scope: &str,
         refused: Option<&Secret>,
     ) -> Result<Option<Secret>, Error> {
-        if let Some(Credentials::RegistryToken(token)) = self.credentials(scope) {
+        let login = self.login(scope).await?;
+        let credentials = login.as_ref().map(|login| &login.credentials);
+        if let Some(Credentials::RegistryToken(token)) = credentials {
             return Ok(Some(Secret::new(format!("Bearer {}", token.reveal()))));
         }
         let (realm, service, asked) = match challenge {
-            Challenge::Basic => return Ok(self.basic_header(scope)),
+            Challenge::Basic => return Ok(credentials.and_then(basic_header)),
             Challenge::Bearer { realm, service, scope } => (realm, service.as_deref(), scope),
             Challenge::Other(_) => return Ok(None),
         };
@@ -184,9 +221,14 @@ impl Auth {
             if !parts {
                 let scopes = cell.scopes.join(" ");
                 let scopes = merge_scopes(&scopes, asked.as_deref().unwrap_or_default());
-                match self.request_token(endpoint, realm, (service, scope), &scopes).await {
+                let wanted = TokenScope { realm, service, scopes: &scopes, login: login.as_ref() };
+                match self.request_token(endpoint, &wanted).await {
                     Err(Error::Unauthorized { .. }) if cell.is_shared() => {}
-                    token => return Ok(Some(header.insert(token?).value.clone())),
+                    token => {
+                        let token = header.insert(token?);
+                        cell.record(token);
+                        return Ok(Some(token.value.clone()));
+                    }
                 }
             }
             self.tokens.ungroup(&cell);
@@ -194,11 +236,14 @@ impl Auth {
     }
 
     /// Groups the scopes of future requests, so that one token covers several of them.
-    pub(super) fn group_scopes(&self, scopes: Vec<Scope>) {
+    ///
+    /// # Errors
+    /// Errors of the credential provider.
+    pub(super) async fn group_scopes(&self, scopes: Vec<Scope>) -> Result<(), Error> {
         // A token belongs to one login, so scopes are grouped by login.
-        let mut logins: Vec<(Option<&Login>, Vec<Scope>)> = Vec::new();
+        let mut logins: Vec<(Option<Login>, Vec<Scope>)> = Vec::new();
         for scope in scopes {
-            let who = self.login_for(&scope);
+            let who = self.login(&scope).await?;
             match logins.iter_mut().find(|(login, _)| *login == who) {
                 Some((_, scopes)) => scopes.push(scope),
                 None => logins.push((who, vec![scope])),
@@ -207,6 +252,7 @@ impl Auth {
         for (_, scopes) in logins {
             self.tokens.group(scopes);
         }
+        Ok(())
     }
 
     /// Returns a token for one scope, if the refused header was a token for several.
@@ -224,15 +270,6 @@ impl Auth {
         }
         Ok(self.cached_header(endpoint, scope).await?.filter(|header| header != refused))
     }
-
-    fn basic_header(&self, scope: &str) -> Option<Secret> {
-        match self.credentials(scope) {
-            Some(Credentials::Password { username, password }) => {
-                Some(basic_header(username, password))
-            }
-            _ => None,
-        }
-    }
 }
 
 /// Removes the scopes of single resources from a challenge, so that it fits any request.
@@ -246,9 +283,15 @@ fn without_resource_scopes(challenge: Challenge) -> Challenge {
     }
 }
 
-fn basic_header(username: &str, password: &Secret) -> Secret {
+fn describe(login: Option<&Login>) -> String {
+    login.map_or_else(|| "without a login".to_owned(), Login::to_string)
+}
+
+/// Returns the header of basic authentication, if the credentials are a password.
+fn basic_header(credentials: &Credentials) -> Option<Secret> {
+    let Credentials::Password { username, password } = credentials else { return None };
     let pair = format!("{username}:{}", password.reveal());
-    Secret::new(format!("Basic {}", STANDARD.encode(pair)))
+    Some(Secret::new(format!("Basic {}", STANDARD.encode(pair))))
 }
 
 #[cfg(test)]
@@ -262,11 +305,16 @@ mod tests {
     }
 
     fn auth(logins: Vec<Login>) -> Auth {
-        Auth::new(logins, Duration::ZERO)
+        Auth::new("a.b", Some(Arc::new(logins)), Duration::ZERO)
     }
 
-    #[test]
-    fn login_for_first_match_wins() {
+    async fn identity(auth: &Auth, scope: &str) -> String {
+        auth.login(scope).await.unwrap();
+        auth.identity(scope)
+    }
+
+    #[tokio::test]
+    async fn login_first_match_wins() {
         let logins = [(Some("team/web"), "w"), (Some("team"), "t"), (None, "host")];
         let auth = auth(logins.map(|(path, name)| login(path, name)).into());
         for (scope, name) in [
@@ -277,22 +325,25 @@ mod tests {
             ("registry:catalog:*", "host"),
             ("", "host"),
         ] {
-            assert_eq!(auth.identity(scope), format!("as `{name}` (from /auth.json)"), "{scope}");
+            let expected = format!("as `{name}` (from /auth.json)");
+            assert_eq!(identity(&auth, scope).await, expected, "{scope}");
         }
     }
 
-    #[test]
-    fn default_project_login_used_for_root() {
+    #[tokio::test]
+    async fn default_project_login_used_for_root() {
         let logins = [(Some("team"), "t"), (None, "host")];
         let auth = auth(logins.map(|(path, name)| login(path, name)).into());
         auth.set_default_project(&"team/web".parse().unwrap());
-        assert_eq!(auth.identity(""), "as `t` (from /auth.json)");
-        assert_eq!(auth.identity("repository:other/web:pull"), "as `host` (from /auth.json)");
+        assert_eq!(identity(&auth, "").await, "as `t` (from /auth.json)");
+        let other = identity(&auth, "repository:other/web:pull").await;
+        assert_eq!(other, "as `host` (from /auth.json)");
     }
 
-    #[test]
-    fn redact_removes_secrets_from_answers() {
+    #[tokio::test]
+    async fn redact_removes_secrets_from_answers() {
         let auth = auth(vec![login(None, "robot")]);
+        auth.login("").await.unwrap();
         let said = "hunter2 is wrong (cm9ib3Q6aHVudGVyMg==)".to_owned();
         assert_eq!(auth.redact(said), "… is wrong (…)");
     }

@@ -1,15 +1,16 @@
-//! Credentials from files and helpers of other tools. Supports Docker's `config.json`,
-//! `containers-auth.json(5)` and credential helpers.
+//! Credentials, and their sources: files and helpers of other tools, and providers of embedders.
 
 mod credential_helper;
 mod file;
 mod files;
+mod provider;
 
 use std::fmt;
 
 use crate::{Repository, Secret};
 
 pub use files::CredentialFiles;
+pub use provider::CredentialProvider;
 
 /// Credentials of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +71,9 @@ impl Login {
     }
 
     /// Whether the login applies to a repository, or to the registry itself (`None`).
-    pub(crate) fn applies_to(&self, repository: Option<&str>) -> bool {
+    fn applies_to(&self, repository: Option<&Repository>) -> bool {
         let Some(own) = &self.repository else { return true };
-        let rest = repository.and_then(|path| path.strip_prefix(own.as_str()));
+        let rest = repository.and_then(|path| path.as_str().strip_prefix(own.as_str()));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
@@ -100,13 +101,19 @@ mod tests {
 
     #[test]
     fn login_applies_below_its_path() {
-        let login = |repository: Option<&str>| {
-            let credentials = Credentials::IdentityToken(Secret::new("x"));
-            Login::new(repository.map(|path| path.parse().unwrap()), credentials, "x")
+        let path = |text: &str| Some(text.parse::<Repository>().unwrap());
+        let login = |repository: Option<Repository>| {
+            Login::new(repository, Credentials::IdentityToken(Secret::new("x")), "x")
         };
-        let team = login(Some("team"));
-        assert!(team.applies_to(Some("team")) && team.applies_to(Some("team/web")));
-        assert!(!team.applies_to(Some("teams/web")) && !team.applies_to(None));
-        assert!(login(None).applies_to(Some("team/web")) && login(None).applies_to(None));
+        let team = login(path("team"));
+        for (repository, applies) in [
+            (path("team"), true),
+            (path("team/web"), true),
+            (path("teams/web"), false),
+            (None, false),
+        ] {
+            assert_eq!(team.applies_to(repository.as_ref()), applies, "{repository:?}");
+            assert!(login(None).applies_to(repository.as_ref()));
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
 
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Check {
     /// The name of the check, such as `ranges`.
     pub name: &'static str,
@@ -24,7 +25,7 @@ pub struct Check {
     pub passed: Option<bool>,
     /// Details to show to the user.
     pub detail: String,
-    /// What the user can do if the check failed.
+    /// What the user can do if the check failed or was skipped.
     pub help: Option<Hint>,
 }
 
@@ -33,6 +34,10 @@ const BLOB: usize = 3 << 20;
 
 /// The chunk size of the chunked upload in bytes.
 const CHUNK: u64 = 1 << 20;
+
+/// The checks that write.
+const WRITES: [&str; 7] =
+    ["upload", "chunked-upload", "ranges", "mount", "push", "referrers", "delete"];
 
 /// The tag of the test image.
 const TAG: &str = "compass-doctor";
@@ -81,7 +86,10 @@ pub(super) async fn diagnose(
         Ok(root) => {
             let millis = began.elapsed().as_millis();
             checks.add("reachable", Some(true), format!("answers in {millis} ms"));
-            checks.add("login", Some(true), transport.describe_login(project.or(scratch)));
+            match transport.describe_login(project.or(scratch)).await {
+                Ok(login) => checks.add("login", Some(true), login),
+                Err(error) => drop(checks.record("login", Err::<(), _>(error), "")),
+            }
             let (passed, detail) = check_http_version(&root, transport);
             checks.add("http-2", passed, detail);
             checks.add("limits", Some(true), limits(&root));
@@ -102,10 +110,12 @@ pub(super) async fn diagnose(
     match scratch {
         Some(scratch) => check_writes(transport, scratch, &mut checks).await,
         None => {
-            let names = ["upload", "chunked-upload", "ranges", "mount", "push", "referrers"];
-            for name in names.into_iter().chain(["delete"]) {
-                checks.add(name, None, "needs a writable repository (`--scratch`)");
-            }
+            checks.0.extend(WRITES.map(|name| Check {
+                name,
+                passed: None,
+                detail: "needs a writable repository".to_owned(),
+                help: Some(Hint::ScratchRepository),
+            }));
         }
     }
     checks.0

@@ -46,7 +46,8 @@ fn is_mismatch(response: &Response, descriptor: &Descriptor) -> bool {
 async fn wait_until_visible(
     transport: &Transport,
     repository: &Repository,
-    (digest, tag): (Digest, Option<&Tag>),
+    digest: Digest,
+    tag: Option<&Tag>,
 ) -> Result<(), Error> {
     let names = [Some(TagOrDigest::Digest(digest)), tag.cloned().map(TagOrDigest::Tag)];
     let look = || async {
@@ -96,7 +97,7 @@ pub(super) async fn put_manifest(
             });
         }
         Some(_) if response.status() == StatusCode::CREATED => {}
-        _ => wait_until_visible(transport, repository, (digest, tag)).await?,
+        _ => wait_until_visible(transport, repository, digest, tag).await?,
     }
     match manifest.subject() {
         Some(subject) if !response.headers().contains_key("oci-subject") => {

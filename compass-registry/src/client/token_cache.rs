@@ -1,6 +1,6 @@
 //! A cache of tokens by scope.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -34,11 +34,23 @@ pub(super) struct TokenCell {
     /// The scopes that the token covers.
     pub(super) scopes: Arc<[Scope]>,
     pub(super) header: Arc<tokio::sync::Mutex<Option<Header>>>,
+    /// The last headers. They are redacted from messages even while another one is requested.
+    issued: Arc<Mutex<VecDeque<Secret>>>,
 }
+
+/// The number of redacted headers of a cell: requests may still use the previous one.
+const REDACTED_HEADERS: usize = 2;
 
 impl TokenCell {
     fn new(scopes: &[Scope]) -> Self {
-        Self { scopes: scopes.into(), header: Arc::default() }
+        Self { scopes: scopes.into(), header: Arc::default(), issued: Arc::default() }
+    }
+
+    /// Records a header, so that it is redacted from messages.
+    pub(super) fn record(&self, header: &Header) {
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        issued.push_front(header.value.clone());
+        issued.truncate(REDACTED_HEADERS);
     }
 
     /// Whether the token covers several scopes.
@@ -61,15 +73,11 @@ impl TokenCache {
         self.cells().entry(scope.to_owned()).or_insert_with(own).clone()
     }
 
-    /// Returns all cached headers.
+    /// Returns all headers that requests may use.
     pub(super) fn secrets(&self) -> Vec<Secret> {
-        let cells = self.cells();
-        let known = cells.values().filter_map(|cell| {
-            // The header of a locked cell is being requested or renewed.
-            let header = cell.header.try_lock().ok()?;
-            Some(header.as_ref()?.value.clone())
-        });
-        known.collect()
+        let issued =
+            |cell: &TokenCell| cell.issued.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.cells().values().flat_map(issued).collect()
     }
 
     /// Whether a cell still belongs to a scope.
@@ -96,7 +104,8 @@ impl TokenCache {
         for scope in &*shared.scopes {
             let held = cells.get_mut(scope);
             if let Some(held) = held.filter(|held| Arc::ptr_eq(&held.header, &shared.header)) {
-                *held = TokenCell::new(std::slice::from_ref(scope));
+                let issued = Arc::clone(&shared.issued);
+                *held = TokenCell { issued, ..TokenCell::new(std::slice::from_ref(scope)) };
             }
         }
     }
@@ -108,6 +117,21 @@ mod tests {
 
     fn scopes(numbers: std::ops::Range<usize>) -> Vec<Scope> {
         numbers.map(|number| format!("repository:app-{number:02}:pull")).collect()
+    }
+
+    #[tokio::test]
+    async fn secrets_include_token_under_renewal() {
+        let tokens = TokenCache::default();
+        tokens.group(scopes(0..2));
+        let cell = tokens.entry("repository:app-00:pull");
+        let _renewal = cell.header.lock().await;
+        for number in 0..=REDACTED_HEADERS {
+            cell.record(&Header { value: Secret::new(format!("t{number}")), expires: None });
+        }
+        tokens.ungroup(&cell);
+        let secrets = tokens.secrets();
+        assert!(secrets.contains(&Secret::new("t1")) && secrets.contains(&Secret::new("t2")));
+        assert!(!secrets.contains(&Secret::new("t0")));
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl Transport {
             host: host.to_owned(),
             base,
             clients,
-            auth: Auth::new(options.all_logins(), retry.idle_timeout),
+            auth: Auth::new(host, options.credentials, retry.idle_timeout),
             rate_limiter: RateLimiter::new(
                 options.max_in_flight,
                 retry.max_retry_after,
@@ -139,9 +139,12 @@ impl Transport {
     }
 
     /// Describes the login for requests to a repository or project, or to the registry itself.
-    pub(super) fn describe_login(&self, repository: Option<&Repository>) -> String {
+    pub(super) async fn describe_login(
+        &self,
+        repository: Option<&Repository>,
+    ) -> Result<String, Error> {
         let scope = repository.map(|repository| format!("repository:{repository}:pull"));
-        self.0.auth.describe_login(&scope.unwrap_or_default())
+        self.0.auth.describe_login(&scope.unwrap_or_default()).await
     }
 
     /// Uses the login of a project for requests that name no repository.
@@ -241,7 +244,7 @@ impl Transport {
         request: &Request,
         expected: Expected,
     ) -> Result<Response, Error> {
-        let _guard = self.first_request_guard().await;
+        let _guard = self.first_request_guard(&request.scope).await?;
         let mut header = self.0.auth.cached_header(self.endpoint(), &request.scope).await?;
         for _ in 0..MAX_CHALLENGES {
             let response = self.send_following_redirects(request, header.as_ref()).await?;
@@ -264,25 +267,28 @@ impl Transport {
 
     /// Lets the first request run alone if there are credentials. All other requests then reuse its
     /// challenge instead of being refused first.
-    async fn first_request_guard(&self) -> Option<FirstRequestGuard<'_>> {
+    async fn first_request_guard(
+        &self,
+        scope: &str,
+    ) -> Result<Option<FirstRequestGuard<'_>>, Error> {
         let known = || self.0.first_request_done.load(Ordering::Acquire);
-        if known() || !self.0.auth.has_logins() {
-            return None;
+        if known() || self.0.auth.login(scope).await?.is_none() {
+            return Ok(None);
         }
         let alone = self.0.first.lock().await;
-        (!known()).then(|| FirstRequestGuard {
+        Ok((!known()).then(|| FirstRequestGuard {
             first_request_done: &self.0.first_request_done,
             _alone: alone,
-        })
+        }))
     }
 
     /// Announces which repositories will be read.
-    pub(super) fn prefetch_pull_tokens<'r>(
+    pub(super) async fn prefetch_pull_tokens<'r>(
         &self,
         repositories: impl Iterator<Item = &'r Repository>,
-    ) {
+    ) -> Result<(), Error> {
         let scopes = repositories.map(|repository| format!("repository:{repository}:pull"));
-        self.0.auth.group_scopes(scopes.collect());
+        self.0.auth.group_scopes(scopes.collect()).await
     }
 
     fn endpoint(&self) -> TokenEndpoint<'_> {

@@ -32,6 +32,12 @@ pub enum Hint {
     UsePlainHttp,
     /// Check the host and port: the port requires TLS or is not an HTTP port.
     CheckProtocol,
+    /// Trust the certificate authority that issued the registry's certificate.
+    TrustIssuer,
+    /// Check the host name, the network and the proxy, or use plain HTTP.
+    CheckNetwork,
+    /// Name a repository in which the tests may write.
+    ScratchRepository,
 }
 
 impl fmt::Display for Hint {
@@ -49,6 +55,12 @@ impl fmt::Display for Hint {
             Self::CheckProtocol => {
                 "the port does not use HTTP, or only with TLS: check the host and port"
             }
+            Self::TrustIssuer => "trust the certificate authority of the registry's certificate",
+            Self::CheckNetwork => {
+                "check the host name, the network and the proxy settings; a registry without TLS \
+                 needs plain HTTP"
+            }
+            Self::ScratchRepository => "name a repository in which the tests may write",
         })
     }
 }
@@ -201,9 +213,7 @@ fn hint_for_connection(error: &(dyn std::error::Error + 'static)) -> Hint {
         return Hint::Text("check the host name and port, and whether the registry is running");
     }
     if chain_contains(error, "UnknownIssuer") {
-        return Hint::Text(
-            "add the certificate authority to the policy, as `ca: FILE` under `registries.hosts`",
-        );
+        return Hint::TrustIssuer;
     }
     if is_certificate_error(error) {
         return Hint::Text(
@@ -221,9 +231,7 @@ fn hint_for_connection(error: &(dyn std::error::Error + 'static)) -> Hint {
             "run the command again; check the network, and proxies that limit the duration of transfers",
         );
     }
-    Hint::Text(
-        "check the host name, the network and the proxy settings; a registry without TLS needs `plain_http: true` in the policy",
-    )
+    Hint::CheckNetwork
 }
 
 fn refuses_connections(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -28,7 +28,7 @@ pub(crate) async fn serve_router(router: Router) -> String {
 pub(crate) fn options() -> ClientOptions {
     let username = "robot".to_owned();
     let credentials = Credentials::Password { username, password: Secret::new("hunter2") };
-    ClientOptions { credentials: Some(credentials), ..ClientOptions::default() }
+    ClientOptions::default().credentials(credentials)
 }
 
 pub(crate) fn client(host: &str) -> Client {

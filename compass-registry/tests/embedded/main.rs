@@ -5,6 +5,7 @@ mod manifests;
 mod storages;
 mod uploads;
 
+use compass_registry::http::HttpOptions;
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::{DiskStorage, MemoryStorage, Storage};
 use compass_registry::{Digest, media_type};
@@ -24,7 +25,7 @@ impl Registry {
         // No client installs a crypto provider here.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let server = Server::start(storage, "127.0.0.1:0", options).await.unwrap();
-        Self { server, http: Client::new() }
+        Self { server, http: HttpOptions::default().build().unwrap() }
     }
 
     async fn ask(&self, method: &str, path: &str, body: &[u8]) -> Response {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::response::Response;
-use compass_registry::client::{Client, ClientOptions, Credentials, Login};
+use compass_registry::client::{Client, Credentials, Login};
 use compass_registry::{Error, ImageSource as _, Secret};
 
 use crate::world::{
@@ -182,8 +182,7 @@ async fn error_names_login_and_its_source() {
     let source = Quirky::plain().await;
     store(&source).await;
     let login = Login::new(None, robot(), "/root/.docker/config.json");
-    let sink =
-        Client::new(&destination.host, ClientOptions { logins: vec![login], ..options() }).unwrap();
+    let sink = Client::new(&destination.host, options().credentials(login)).unwrap();
     let error = copy_with(source.client(), sink, &destination.storage).await.unwrap_err();
     let said = std::error::Error::source(&error).unwrap().to_string();
     assert!(said.contains("as `robot` (from /root/.docker/config.json) (403): DENIED"), "{said}");
@@ -218,8 +217,7 @@ async fn token_service_error_names_login() {
     })
     .await;
     let login = Login::new(Some(name()), robot(), "docker-credential-x");
-    let options = ClientOptions { logins: vec![login], ..options() };
-    let client = Client::new(&source.host, options).unwrap();
+    let client = Client::new(&source.host, options().credentials(login)).unwrap();
     let error = client.manifest(&name(), &by_tag()).await.unwrap_err();
     assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
     let said = error.to_string();

@@ -281,7 +281,7 @@ async fn briefly_refused_connection_is_retried() {
         axum::serve(listener, router).await.unwrap();
     });
     let retry = RetryPolicy::default().connect_retry(Duration::from_secs(20));
-    let options = ClientOptions { retry, ..ClientOptions::default() };
+    let options = ClientOptions::default().retry(retry);
     let client = Client::new(&address.to_string(), options).unwrap();
     let error = client.manifest(&name(), &by_tag()).await.unwrap_err();
     assert!(error.is_not_found(), "{error:?}");

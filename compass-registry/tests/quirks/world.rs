@@ -10,6 +10,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use compass_registry::client::{Client, ClientOptions, Credentials};
+use compass_registry::http::HttpOptions;
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{SampleImage, read_image};
@@ -76,7 +77,7 @@ impl Quirky {
         let server = Server::start(storage.clone(), "127.0.0.1:0", ServerOptions::default());
         let server = server.await.unwrap();
         let (behind, log) = (server.host(), Arc::new(Mutex::new(Vec::new())));
-        let (asked, http) = (Arc::clone(&log), reqwest::Client::new());
+        let (asked, http) = (Arc::clone(&log), HttpOptions::default().build().unwrap());
         let router = Router::new().fallback(move |request: Request| {
             let (answer, change) = (answer.clone(), change.clone());
             let (behind, asked, http) = (behind.clone(), Arc::clone(&asked), http.clone());
@@ -105,8 +106,7 @@ impl Quirky {
     }
 
     pub(crate) fn client_with(&self, credentials: Credentials) -> Client {
-        let options = ClientOptions { credentials: Some(credentials), ..options() };
-        Client::new(&self.host, options).unwrap()
+        Client::new(&self.host, options().credentials(credentials)).unwrap()
     }
 }
 
@@ -147,7 +147,7 @@ pub(crate) fn options() -> ClientOptions {
         .initial_backoff(Duration::from_millis(1))
         .connect_retry(Duration::ZERO)
         .idle_timeout(Duration::from_secs(10));
-    ClientOptions { retry, ..ClientOptions::default() }
+    ClientOptions::default().retry(retry)
 }
 
 pub(crate) fn robot() -> Credentials {

@@ -32,7 +32,7 @@ pub(super) async fn resolve(
         None => Ok(release.clone()),
     };
     let references = releases.iter().map(source_of).collect::<Result<Vec<_>, _>>()?;
-    let client = shared_client(&references, registries)?;
+    let client = shared_client(&references, registries).await?;
     // Image configurations are read for the plan, and again for the bundle.
     let source: Arc<dyn ImageSource> = Arc::new(CachingSource::new(Arc::new(client)));
     let resolver = Resolver { source: &*source, options };
@@ -47,7 +47,7 @@ pub(super) async fn resolve(
 }
 
 /// A client for the registry of all images.
-fn shared_client(references: &[Reference], registries: &Registries) -> Result<Client> {
+async fn shared_client(references: &[Reference], registries: &Registries) -> Result<Client> {
     let Some(host) = references.first().map(Reference::host) else {
         return Err(CliError::check_failed("the package has no image"));
     };
@@ -56,7 +56,7 @@ fn shared_client(references: &[Reference], registries: &Registries) -> Result<Cl
         return Err(CliError::usage(message).hint("choose one registry with `--from`"));
     }
     let client = registries.client(host, false)?;
-    client.prefetch_pull_tokens(references.iter().map(Reference::repository));
+    client.prefetch_pull_tokens(references.iter().map(Reference::repository)).await?;
     Ok(client)
 }
 

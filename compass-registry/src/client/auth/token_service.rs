@@ -3,13 +3,13 @@
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode, Url};
 
-use super::super::credentials::Credentials;
+use super::super::credentials::{Credentials, Login};
 use super::super::error::{MAX_REDIRECTS, describe_url, unreachable};
 use super::super::http_clients::TokenEndpoint;
 use super::super::rate_limit::retry_after;
 use super::super::token_cache::Header;
 use super::super::{error_body, token_response};
-use super::Auth;
+use super::{Auth, basic_header, describe};
 use crate::{Error, Secret};
 
 /// The maximum number of bytes read from a response.
@@ -18,6 +18,15 @@ const MAX_TOKEN_BYTES: usize = 1 << 20;
 const NO_HTTPS: &str = "the registry's challenge must name an https URL";
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// The access that a token is requested for.
+pub(super) struct TokenScope<'t> {
+    /// The URL of the token service, as the registry named it.
+    pub(super) realm: &'t str,
+    pub(super) service: Option<&'t str>,
+    pub(super) scopes: &'t [String],
+    pub(super) login: Option<&'t Login>,
+}
 
 /// A request for a token.
 struct TokenRequest {
@@ -38,49 +47,19 @@ impl Auth {
     pub(super) async fn request_token(
         &self,
         endpoint: TokenEndpoint<'_>,
-        realm: &str,
-        (service, scope): (Option<&str>, &str),
-        scopes: &[String],
+        wanted: &TokenScope<'_>,
     ) -> Result<Header, Error> {
-        let url = realm_url(endpoint.registry, realm)?;
-        let mut request = self.token_request(url, (service, scope), scopes);
+        let mut request = TokenRequest::new(realm_url(endpoint.registry, wanted.realm)?, wanted);
         for _ in 0..=MAX_REDIRECTS {
             let host = describe_url(&request.url);
             let answer =
                 endpoint.connect_retry.run(&host, || self.send(endpoint, &request)).await?;
             match request.redirected(&answer, endpoint.registry) {
                 Some(next) => request = next,
-                None => return self.read(&request, &answer, &self.identity(scope)),
+                None => return self.read(&request, &answer, &describe(wanted.login)),
             }
         }
-        Err(invalid_realm(realm, "too many redirects"))
-    }
-
-    fn token_request(
-        &self,
-        mut url: Url,
-        (service, scope): (Option<&str>, &str),
-        scopes: &[String],
-    ) -> TokenRequest {
-        let credentials = self.credentials(scope);
-        if let Some(Credentials::IdentityToken(token)) = credentials {
-            let scopes = scopes.join(" ");
-            let mut form = url.clone();
-            form.set_query(None);
-            form.query_pairs_mut().extend_pairs([
-                ("grant_type", "refresh_token"),
-                ("refresh_token", token.reveal()),
-                ("client_id", "compass"),
-                ("service", service.unwrap_or_default()),
-                ("scope", &scopes),
-            ]);
-            let form = form.query().map(str::to_owned);
-            return TokenRequest { url, form, authorization: None };
-        }
-        url.query_pairs_mut()
-            .extend_pairs(service.map(|service| ("service", service)))
-            .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
-        TokenRequest { url, form: None, authorization: self.basic_header(scope) }
+        Err(invalid_realm(wanted.realm, "too many redirects"))
     }
 
     async fn send(
@@ -143,6 +122,27 @@ impl Auth {
 }
 
 impl TokenRequest {
+    fn new(mut url: Url, wanted: &TokenScope<'_>) -> Self {
+        let credentials = wanted.login.map(|login| &login.credentials);
+        if let Some(Credentials::IdentityToken(token)) = credentials {
+            let mut form = url.clone();
+            form.set_query(None);
+            form.query_pairs_mut().extend_pairs([
+                ("grant_type", "refresh_token"),
+                ("refresh_token", token.reveal()),
+                ("client_id", "compass"),
+                ("service", wanted.service.unwrap_or_default()),
+                ("scope", &wanted.scopes.join(" ")),
+            ]);
+            let form = form.query().map(str::to_owned);
+            return Self { url, form, authorization: None };
+        }
+        url.query_pairs_mut()
+            .extend_pairs(wanted.service.map(|service| ("service", service)))
+            .extend_pairs(wanted.scopes.iter().map(|scope| ("scope", scope)));
+        Self { url, form: None, authorization: credentials.and_then(basic_header) }
+    }
+
     /// Names the host, for messages.
     fn host(&self) -> String {
         format!("the token service {}", describe_url(&self.url))

@@ -1,16 +1,27 @@
 //! Finds the credential files to read for a registry, and their order.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
 
 use super::file::{self, File, Format, Helper};
-use super::{Login, credential_helper};
-use crate::Error;
+use super::{CredentialProvider, Login, credential_helper};
+use crate::{Error, Repository};
 
 /// The files in which `docker login`, `podman login` and `skopeo login` store credentials. They are
 /// in order of precedence: the first login that applies to a repository is used.
+///
+/// As a [`CredentialProvider`], it reads the files at the first request to each host.
 #[derive(Debug, Clone, Default)]
-pub struct CredentialFiles(Vec<Source>);
+pub struct CredentialFiles {
+    sources: Arc<[Source]>,
+    /// The logins of the hosts that were asked for.
+    found: Arc<Mutex<HashMap<String, Vec<Login>>>>,
+}
 
 #[derive(Debug, Clone)]
 enum Source {
@@ -31,7 +42,7 @@ const AUTH_CONFIG_VARIABLE: &str = "DOCKER_AUTH_CONFIG";
 impl CredentialFiles {
     /// Reads these files. Missing files count as empty.
     pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self(files.into_iter().map(|file| Source::File(file, Format::Current)).collect())
+        Self::from_sources(files.into_iter().map(|file| Source::File(file, Format::Current)))
     }
 
     /// Reads the files of `containers-auth.json(5)` and of Docker.
@@ -50,7 +61,7 @@ impl CredentialFiles {
         let inline = variable(AUTH_CONFIG_VARIABLE).map(|text| text.to_string_lossy().into_owned());
         let inline = inline.map(|text| Source::Variable(AUTH_CONFIG_VARIABLE, text));
         if let Some(file) = directory(AUTH_FILE_VARIABLE) {
-            return Self([Source::Named(file)].into_iter().chain(inline).collect());
+            return Self::from_sources([Source::Named(file)].into_iter().chain(inline));
         }
         let home = directory("HOME");
         let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
@@ -67,7 +78,11 @@ impl CredentialFiles {
         ];
         let current = current.into_iter().flatten().map(|file| Source::File(file, Format::Current));
         let legacy = below_home(".dockercfg").map(|file| Source::File(file, Format::Legacy));
-        Self(inline.into_iter().chain(current).chain(legacy).collect())
+        Self::from_sources(inline.into_iter().chain(current).chain(legacy))
+    }
+
+    fn from_sources(sources: impl Iterator<Item = Source>) -> Self {
+        Self { sources: sources.collect(), found: Arc::default() }
     }
 
     /// Finds the logins for a registry host, in order of precedence. The result includes logins for
@@ -80,7 +95,7 @@ impl CredentialFiles {
     /// or if a credential helper fails; [`Error::InvalidContent`] if a file is malformed.
     pub fn find(&self, host: &str) -> Result<Vec<Login>, Error> {
         let mut logins = Vec::new();
-        for source in &self.0 {
+        for source in &*self.sources {
             let (name, format) = (source.name(), source.format());
             let file = source.read()?;
             if format == Format::Current {
@@ -98,23 +113,46 @@ impl CredentialFiles {
     }
 }
 
+#[async_trait]
+impl CredentialProvider for CredentialFiles {
+    async fn resolve(
+        &self,
+        host: &str,
+        repository: Option<&Repository>,
+    ) -> Result<Option<Login>, Error> {
+        // Holding the lock while a helper runs prevents several prompts of it.
+        let mut found = self.found.lock().await;
+        if !found.contains_key(host) {
+            let (files, name) = (self.clone(), host.to_owned());
+            let logins = tokio::task::spawn_blocking(move || files.find(&name)).await;
+            let logins = logins
+                .map_err(|error| Error::io("cannot read the credential files", error.into()))?;
+            found.insert(host.to_owned(), logins?);
+        }
+        match found.get(host) {
+            Some(logins) => logins.resolve(host, repository).await,
+            None => Ok(None),
+        }
+    }
+}
+
 /// Returns the login that one file has for a host.
 fn host_login(file: &File, name: &str, format: Format, host: &str) -> Result<Option<Login>, Error> {
     let helper = file.helper(host);
     if let Some(Helper::ForHost(helper)) = helper {
-        return run_helper(helper, ("credHelpers", name), host);
+        return run_helper(helper, "credHelpers", name, host);
     }
     if let Some(credentials) = file.host_credentials(name, host, format)? {
         return Ok(Some(Login::new(None, credentials, name)));
     }
     match helper {
-        Some(Helper::Default(helper)) => run_helper(helper, ("credsStore", name), host),
+        Some(Helper::Default(helper)) => run_helper(helper, "credsStore", name, host),
         _ => Ok(None),
     }
 }
 
 /// Runs the helper that a key of a file names.
-fn run_helper(helper: &str, (key, file): (&str, &str), host: &str) -> Result<Option<Login>, Error> {
+fn run_helper(helper: &str, key: &str, file: &str, host: &str) -> Result<Option<Login>, Error> {
     let program = credential_helper::program_name(helper);
     let credentials = credential_helper::get(helper, host).map_err(|error| {
         let what = format!(

@@ -50,7 +50,7 @@ impl Transport {
 
     /// Requests `/v2/` once for a challenge, as Docker does first, and returns the header for it.
     async fn fetch_root_challenge(&self, request: &Request) -> Result<Option<Secret>, Error> {
-        if self.0.auth.login_for(&request.scope).is_none() {
+        if self.0.auth.is_anonymous(&request.scope) {
             return Ok(None);
         }
         let ask = || async {

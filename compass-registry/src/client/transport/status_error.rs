@@ -62,7 +62,7 @@ impl Transport {
     /// repositories, and some answer 400 instead of 403.
     fn depends_on_login(&self, request: &Request, refusal: &ErrorResponse) -> bool {
         let says = |code: &str| refusal.words.contains(code);
-        let is_anonymous = self.0.auth.login_for(&request.scope).is_none();
+        let is_anonymous = self.0.auth.is_anonymous(&request.scope);
         match refusal.status {
             // A registry sends these codes only to a login that can see the repository.
             StatusCode::NOT_FOUND if request.scope.starts_with("repository:") => {
