@@ -1,37 +1,63 @@
-//! Benchmarks framing, checksums, planning and parsing of bundles.
+//! Benchmarks streams, checksums, planning and parsing of bundles.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use compass_bundle::document::BundleKind;
-use compass_bundle::gzip::{self, Deframer};
-use compass_bundle::{ArchiveImage, BundleContents, BundleDocument, BundlePlan, FileEntry};
-use compass_registry::{Descriptor, Platform, RawManifest, Reference, media_type};
+use compass_bundle::{
+    ArchiveImage, BundleContents, BundleDocument, BundlePlan, FileEntry, Package, stream,
+};
+use compass_registry::storage::MemoryStorage;
+use compass_registry::{Descriptor, ImageSource, Platform, RawManifest, Reference, media_type};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::TryStreamExt as _;
 
 const BYTES: usize = 16 << 20;
 
+/// Streams a bundle of one large layer, and reads the layer from it.
 fn framing(criterion: &mut Criterion) {
-    let content = vec![7; BYTES];
-    let framed = gzip::member(&content);
-    let mut group = criterion.benchmark_group("member");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (plan, source) = single_layer();
+    let write = || stream(Arc::clone(&plan), Arc::clone(&source)).try_collect::<Vec<Bytes>>();
+    let bytes = Bytes::from(runtime.block_on(write()).unwrap().concat());
+    let package = runtime.block_on(Package::read(Arc::new(bytes))).unwrap();
+    let blobs = package.blobs().unwrap();
+    let layer = blobs.iter().max_by_key(|blob| blob.descriptor.size).unwrap().descriptor.digest;
+    let mut group = criterion.benchmark_group("bundle");
     group.throughput(Throughput::Bytes(BYTES as u64));
-    group.bench_function("write", |bencher| {
-        bencher.iter(|| gzip::member(black_box(&content)));
+    group.bench_function("stream", |bencher| {
+        bencher.iter(|| runtime.block_on(write()).unwrap());
     });
-    let mut out = Vec::with_capacity(BYTES);
-    group.bench_function("read", |bencher| {
+    group.bench_function("read blob", |bencher| {
         bencher.iter(|| {
-            out.clear();
-            let mut deframer = Deframer::new(BYTES as u64);
-            let read = deframer.for_each_slice(black_box(&framed), |slice| {
-                out.extend_from_slice(slice);
-                Ok(())
-            });
-            read.and_then(|()| deframer.finish())
+            let blob = package.open_blob(black_box(&layer)).unwrap();
+            runtime.block_on(blob.try_collect::<Vec<Bytes>>()).unwrap()
         });
     });
     group.finish();
+}
+
+/// A plan of a bundle with one layer of [`BYTES`], and its source.
+fn single_layer() -> (Arc<BundlePlan>, Arc<dyn ImageSource>) {
+    let storage = MemoryStorage::default();
+    let reference: Reference = "registry.example/release/app:v1".parse().unwrap();
+    let (config, layer) = (Bytes::from_static(b"{}"), Bytes::from(vec![7; BYTES]));
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "config": Descriptor::of("application/json", &config),
+        "layers": [Descriptor::of(media_type::OCI_LAYER_GZIP, &layer)],
+    });
+    storage.add_blob(reference.repository(), config);
+    storage.add_blob(reference.repository(), layer);
+    let root = RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string());
+    let platform: Platform = "linux/amd64".parse().unwrap();
+    let image = ArchiveImage::new(reference, root).platform(Some(platform.clone()));
+    let contents =
+        BundleContents::new(BundleKind::Plugin, "app", "v1", platform).images(vec![image]);
+    (Arc::new(BundlePlan::new(&contents).unwrap()), Arc::new(storage))
 }
 
 fn checksums(criterion: &mut Criterion) {
@@ -65,33 +91,20 @@ fn images(count: u64, bases: u64) -> Vec<ArchiveImage> {
             "config": blob(media_type::OCI_CONFIG, 3000 + number, 4_000),
             "layers": layers,
         });
-        ArchiveImage {
-            repository: reference.repository().clone(),
+        ArchiveImage::new(
             reference,
-            platform: Some(platform.clone()),
-            root: RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()),
-            children: Vec::new(),
-            omitted_platforms: Vec::new(),
-            unavailable: Vec::new(),
-        }
+            RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()),
+        )
+        .platform(Some(platform.clone()))
     };
     (0..count).map(image).collect()
 }
 
 fn product() -> BundleContents {
-    BundleContents {
-        kind: BundleKind::Product,
-        name: "compass".to_owned(),
-        version: "v2.7.0".to_owned(),
-        base_version: None,
-        commit: None,
-        modified: 0,
-        files: vec![FileEntry::new("product.yaml", "metadata: {name: compass}\n")],
-        images: images(180, 30),
-        platform: "linux/amd64".parse().unwrap(),
-        platforms: Vec::new(),
-        include_archives: false,
-    }
+    let platform = "linux/amd64".parse().unwrap();
+    BundleContents::new(BundleKind::Product, "compass", "v2.7.0", platform)
+        .files(vec![FileEntry::new("product.yaml", "metadata: {name: compass}\n")])
+        .images(images(180, 30))
 }
 
 fn planning(criterion: &mut Criterion) {

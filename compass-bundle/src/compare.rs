@@ -8,13 +8,14 @@ use bytes::Bytes;
 use compass_registry::{Descriptor, Digest, ImageSourceExt as _, Platform};
 
 use self::image_pairs::{ImagePair, match_images};
-use crate::foreign::ForeignImage;
+use crate::foreign::ForeignPackage;
 use crate::format::document::BundleDocument;
 use crate::package::{Image, PackageFile};
 use crate::{Error, Package};
 
 /// The differences between two packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Comparison {
     /// Sizes of the two files in bytes.
     pub sizes: (u64, u64),
@@ -34,6 +35,7 @@ pub struct Comparison {
 
 /// A changed field of `bundle.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DocumentChange {
     /// The name of the field in JSON.
     pub field: &'static str,
@@ -45,6 +47,7 @@ pub struct DocumentChange {
 
 /// A small file that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FileChange {
     /// Path below the package's directory.
     pub path: String,
@@ -62,6 +65,7 @@ pub struct FileChange {
 
 /// An image that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ImageChange {
     /// The repository, with the tag if either package contains several images of it.
     pub name: String,
@@ -81,6 +85,7 @@ pub struct ImageChange {
 
 /// An image in one of the two packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ImageSide {
     /// Its reference in the release registry.
     pub reference: String,
@@ -104,9 +109,9 @@ impl Default for TextBudget {
 
 impl TextBudget {
     /// Reserves memory for both texts, if both fit.
-    fn take(&mut self, sizes: (u64, u64)) -> bool {
-        let both = sizes.0.saturating_add(sizes.1);
-        let fits = sizes.0.max(sizes.1) <= MAX_TEXT && both <= self.0;
+    fn take(&mut self, old: u64, new: u64) -> bool {
+        let both = old.saturating_add(new);
+        let fits = old.max(new) <= MAX_TEXT && both <= self.0;
         if fits {
             self.0 -= both;
         }
@@ -123,9 +128,8 @@ impl TextBudget {
 pub async fn compare(old: &Package, new: &Package) -> Result<Comparison, Error> {
     let (mut images, mut unchanged_images, mut budget) = (Vec::new(), 0, TextBudget::default());
     let files = file_changes(old, new, &mut budget).await?;
-    for ImagePair { name, old: before, new: after } in match_images(old.images(), new.images()) {
-        let sides = (before.as_ref(), after.as_ref());
-        if let (Some(one), Some(other)) = sides
+    for pair in match_images(old.images(), new.images()) {
+        if let (Some(one), Some(other)) = (&pair.old, &pair.new)
             && one.digest() == other.digest()
             && one.reference == other.reference
             && one.omitted_platforms == other.omitted_platforms
@@ -133,7 +137,7 @@ pub async fn compare(old: &Package, new: &Package) -> Result<Comparison, Error> 
             unchanged_images += 1;
             continue;
         }
-        images.push(image_change(name, sides, &mut budget).await?);
+        images.push(image_change(pair, &mut budget).await?);
     }
     let (old_blobs, new_blobs) = (blobs(old)?, blobs(new)?);
     let (shared, added): (Vec<_>, Vec<_>) =
@@ -150,11 +154,8 @@ pub async fn compare(old: &Package, new: &Package) -> Result<Comparison, Error> 
     })
 }
 
-async fn image_change(
-    name: String,
-    (old, new): (Option<&Image<'_>>, Option<&Image<'_>>),
-    budget: &mut TextBudget,
-) -> Result<ImageChange, Error> {
+async fn image_change(pair: ImagePair<'_>, budget: &mut TextBudget) -> Result<ImageChange, Error> {
+    let (old, new) = (pair.old.as_ref(), pair.new.as_ref());
     let configs = match old.zip(new) {
         Some((old, new)) => changed_configs(old, new, budget).await?,
         None => None,
@@ -174,7 +175,7 @@ async fn image_change(
         omitted_platforms: image.omitted_platforms.to_vec(),
     };
     Ok(ImageChange {
-        name,
+        name: pair.name,
         old: old.map(side),
         new: new.map(side),
         shared,
@@ -191,7 +192,7 @@ async fn changed_configs(
     budget: &mut TextBudget,
 ) -> Result<Option<(Bytes, Bytes)>, Error> {
     let (before, after) = (old.default_config()?, new.default_config()?);
-    if before.digest == after.digest || !budget.take((before.size, after.size)) {
+    if before.digest == after.digest || !budget.take(before.size, after.size) {
         return Ok(None);
     }
     let before = old.image_source().read(old.reference.repository(), &before).await?;
@@ -201,26 +202,12 @@ async fn changed_configs(
 
 /// Sizes of all blobs in a package.
 fn blobs(package: &Package) -> Result<BTreeMap<Digest, u64>, Error> {
-    let mut blobs = BTreeMap::new();
-    match package {
-        Package::Bundle(bundle) => {
-            let all = bundle.plan().blobs().iter();
-            blobs.extend(all.map(|blob| (blob.descriptor.digest, blob.descriptor.size)));
-        }
-        Package::Foreign(package) => {
-            for manifest in package.images().iter().flat_map(ForeignImage::manifests) {
-                let manifest = manifest.parse()?;
-                let all = manifest.distributable_blobs().chain(manifest.nondistributable_layers());
-                let included = all.filter(|blob| package.holds(&blob.digest));
-                blobs.extend(included.map(|blob| (blob.digest, blob.size)));
-            }
-        }
-    }
-    Ok(blobs)
+    let sizes = package.blobs()?.into_iter();
+    Ok(sizes.map(|blob| (blob.descriptor.digest, blob.descriptor.size)).collect())
 }
 
 fn document_changes(old: &Package, new: &Package) -> Vec<DocumentChange> {
-    let (Package::Bundle(old), Package::Bundle(new)) = (old, new) else { return Vec::new() };
+    let (Some(old), Some(new)) = (old.as_bundle(), new.as_bundle()) else { return Vec::new() };
     let facts = |document: &BundleDocument| {
         let kind = serde_json::to_value(document.kind).ok();
         [
@@ -255,7 +242,7 @@ async fn file_changes(
         let is_text = [".yaml", ".yml", ".json"].iter().any(|end| path.ends_with(end));
         let texts = match (before, after) {
             (Some(one), Some(other))
-                if is_text && one.digest != other.digest && budget.take((one.size, other.size)) =>
+                if is_text && one.digest != other.digest && budget.take(one.size, other.size) =>
             {
                 Some((old.file(&one.path).await?, new.file(&other.path).await?))
             }
@@ -269,10 +256,7 @@ async fn file_changes(
 
 /// The small files by their paths below the package's directory.
 fn files(package: &Package) -> BTreeMap<String, PackageFile> {
-    let directory = match package {
-        Package::Bundle(_) => None,
-        Package::Foreign(package) => package.directory(),
-    };
+    let directory = package.as_foreign().and_then(ForeignPackage::directory);
     let start = directory.map_or(0, |directory| directory.len() + 1);
     package.files().into_iter().map(|file| (file.path[start..].to_owned(), file)).collect()
 }

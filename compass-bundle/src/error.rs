@@ -39,6 +39,12 @@ pub enum Error {
         /// Path below the package's directory.
         path: String,
     },
+    /// The package does not contain this blob.
+    #[error("the package has no blob {digest}")]
+    NoSuchBlob {
+        /// Digest of the blob.
+        digest: compass_registry::Digest,
+    },
     /// No image has this name, or several have.
     #[error("{} {name}", if *.several { "several images of the bundle match" } else { "the bundle has no image" })]
     NoSuchImage {
@@ -211,7 +217,7 @@ impl Error {
                 "choose another store, or increase the version: published bundles are immutable"
             }
             Self::NoSpace { .. } => "free some space, or write to another disk",
-            Self::NoSuchFile { .. } | Self::NoSuchImage { .. } => {
+            Self::NoSuchFile { .. } | Self::NoSuchBlob { .. } | Self::NoSuchImage { .. } => {
                 "`compass inspect` lists the contents"
             }
             Self::Busy { .. } => "wait until it ends, or stop it",

@@ -30,6 +30,7 @@ const MAX_ENTRIES: usize = 1_000_000;
 
 /// The result of unpacking.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unpacked {
     /// Paths of the top-level entries. A bundle has one directory.
     pub paths: Vec<PathBuf>,

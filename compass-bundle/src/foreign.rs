@@ -59,6 +59,7 @@ pub struct ForeignPackage(Arc<Contents>);
 
 /// A file of a package that is not an image archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ForeignFile {
     /// Path in the package. Bytes that are not UTF-8 are escaped as `\xNN`.
     pub path: String,
@@ -249,6 +250,14 @@ impl ForeignPackage {
         Arc::clone(&self.0.source)
     }
 
+    /// Opens a blob or file by reading the package from its start; `what` describes it in errors.
+    async fn open(&self, location: &BlobLocation, what: &str) -> Result<Reader, RegistryError> {
+        let found = self.find(location).await;
+        let found =
+            found.map_err(|error| RegistryError::io(format!("cannot read {what}"), error))?;
+        found.ok_or_else(|| RegistryError::NotFound { what: what.to_owned() })
+    }
+
     /// Finds a blob by reading the file from its start, and returns a reader of the blob.
     async fn find(&self, location: &BlobLocation) -> std::io::Result<Option<Reader>> {
         let limits = Limits::default();
@@ -325,13 +334,18 @@ impl ImageSource for ForeignPackage {
         range: Range<u64>,
     ) -> Result<ByteStream, RegistryError> {
         let what = format!("{repository}@{} in {}", descriptor.digest, self.name());
+        let Some(location) = self.0.blobs.get(&descriptor.digest) else {
+            return Err(RegistryError::NotFound { what });
+        };
+        let mut reader = self.open(location, &what).await?;
         let failed = |error| RegistryError::io(format!("cannot read {what}"), error);
-        let missing = || RegistryError::NotFound { what: what.clone() };
-        let location = self.0.blobs.get(&descriptor.digest).ok_or_else(missing)?;
-        let mut reader = self.find(location).await.map_err(failed)?.ok_or_else(missing)?;
         let mut skipped = (&mut reader).take(range.start);
         tokio::io::copy(&mut skipped, &mut tokio::io::sink()).await.map_err(failed)?;
         let rest = reader.take(range.end.saturating_sub(range.start));
-        Ok(byte_stream(rest, what.clone()))
+        Ok(byte_stream(rest, what))
+    }
+
+    async fn holds_blob(&self, _: &Repository, blob: &Descriptor) -> Result<bool, RegistryError> {
+        Ok(self.holds(&blob.digest))
     }
 }

@@ -3,7 +3,7 @@
 //! These modules do no I/O; planning, writing and reading use them.
 
 pub mod document;
-pub mod gzip;
+pub(crate) mod gzip;
 pub(crate) mod member;
-pub mod naming;
+pub(crate) mod naming;
 pub(crate) mod tar_entry;

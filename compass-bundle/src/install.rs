@@ -19,6 +19,7 @@ use crate::package::{Backend, Image, Package};
 
 /// An image that was pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Installed {
     /// Its reference at the site.
     pub reference: Reference,

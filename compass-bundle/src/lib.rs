@@ -1,9 +1,14 @@
 #![doc = include_str!("../README.md")]
 //!
-//! # Modules
-//! Without I/O: [`gzip`] (members of stored blocks), [`naming`], [`document`] (`bundle.json`), and the
-//! plan. With I/O: writing, reading by offset, verifying, installing, extracting, comparing, and
-//! [`store`] (object storages with feature `store`). `docs/bundle-format.md` specifies the format.
+//! # Overview
+//! [`BundlePlan`] plans a bundle from [`BundleContents`], without I/O; [`write()`] and [`stream()`]
+//! execute the plan. [`Package`] opens a bundle or a package of other tools, lists and streams its
+//! images, blobs and files, and verifies, unpacks or installs it. [`compare()`] compares two packages.
+//! [`document`] has the types of `bundle.json`, and [`store`] publishes bundles (object stores with
+//! feature `store`). `docs/bundle-format.md` specifies the format.
+
+#[macro_use]
+mod setters;
 
 pub mod store;
 
@@ -27,15 +32,16 @@ pub use document::BundleDocument;
 pub use error::Error;
 pub use extract::{Unpacked, unpack, write_file, write_file_below};
 pub use foreign::{ForeignFile, ForeignImage, ForeignPackage, PackageProblem};
-pub use format::{document, gzip, naming};
+pub use format::document;
 pub use install::{Installed, copy_image, install};
-pub use package::detection::mismatch_range;
-pub use package::{Image, Package, PackageFile, verify_unreadable};
+pub use package::{Image, Package, PackageBlob, PackageFile, verify_unreadable};
 pub use part_file::create_own_directory;
 pub use plan::BundlePlan;
 pub use plan::contents::{BundleContents, FileEntry};
 pub use plan::image::ArchiveImage;
 pub use plan::platforms::Platforms;
-pub use read::{Bundle, BundleEntry, BundleSource, Damage, LocalFile, VerifyOptions, VerifyReport};
+pub use read::{
+    BlobMember, Bundle, BundleSource, Damage, LocalFile, SeekSource, VerifyOptions, VerifyReport,
+};
 pub use recompress::{Recompressed, layers_to_recompress, recompress};
 pub use write::{WriteOptions, Written, checksum_path, stream, write, write_as, write_into};

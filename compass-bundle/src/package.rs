@@ -1,24 +1,52 @@
 //! Any install package: a bundle, or a package of other tools.
 
-pub(crate) mod detection;
+mod content;
+mod detection;
 mod image;
 mod verify;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use compass_registry::ImageSource;
+use compass_registry::{Digest, ImageSource};
 
+pub use self::content::PackageBlob;
 use self::detection::{is_truncated, starts_with_document};
 pub(crate) use self::image::Backend;
 pub use self::image::Image;
 pub use self::verify::verify_unreadable;
 use crate::Error;
-use crate::foreign::{ForeignPackage, PackageProblem};
+use crate::foreign::{ForeignFile, ForeignPackage, PackageProblem};
+use crate::plan::contents::FileEntry;
 use crate::read::{Bundle, BundleSource};
 
-/// An install package.
+/// An install package. Clones share the open file.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use std::sync::Arc;
+///
+/// use compass_bundle::{LocalFile, Package};
+/// use futures_util::TryStreamExt as _;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let file = LocalFile::open(Path::new("compass-plugins-gpu-v0.1.0.tar.gz"))?;
+/// let package = Package::read(Arc::new(file)).await?;
+/// for file in package.files() {
+///     println!("{} {}", file.path, file.size);
+/// }
+/// for blob in package.blobs()? {
+///     // The last chunk is yielded only if the digest of the whole blob is correct.
+///     let mut content = package.open_blob(&blob.descriptor.digest)?;
+///     while let Some(chunk) = content.try_next().await? {
+///         println!("{}: {} bytes", blob.descriptor.digest, chunk.len());
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Package {
     /// A bundle, which is read by offset.
     Bundle(Bundle),
@@ -28,13 +56,14 @@ pub enum Package {
 
 /// A file of a package that is not an image archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PackageFile {
     /// The path: of a bundle below its directory, of a foreign package in the archive.
     pub path: String,
     /// Size in bytes.
     pub size: u64,
     /// Digest of the content.
-    pub digest: Option<compass_registry::Digest>,
+    pub digest: Digest,
     /// Permissions, such as `0o755`. `None` for foreign packages, whose permissions are those of
     /// the disk they were created on.
     pub mode: Option<u32>,
@@ -75,6 +104,22 @@ impl Package {
             Ok(package) => Ok(Self::Foreign(package.with_altered_bundle_problem())),
             Err(_) if is_bundle || is_truncated(&*source).await? => Err(bundle_error),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the bundle, if this is one.
+    pub fn as_bundle(&self) -> Option<&Bundle> {
+        match self {
+            Self::Bundle(bundle) => Some(bundle),
+            Self::Foreign(_) => None,
+        }
+    }
+
+    /// Returns the package of another tool, if this is one.
+    pub fn as_foreign(&self) -> Option<&ForeignPackage> {
+        match self {
+            Self::Bundle(_) => None,
+            Self::Foreign(package) => Some(package),
         }
     }
 
@@ -120,8 +165,7 @@ impl Package {
 
     /// The image in the image archive of a bundle at this path.
     pub fn image_at(&self, path: &str) -> Option<Image<'_>> {
-        let Self::Bundle(bundle) = self else { return None };
-        let file = bundle.document().files.iter().find(|file| file.path == path)?;
+        let file = self.as_bundle()?.document().files.iter().find(|file| file.path == path)?;
         let reference = &file.image.as_ref()?.reference;
         self.images().into_iter().find(|image| image.reference.to_string() == *reference)
     }
@@ -130,21 +174,19 @@ impl Package {
     pub fn files(&self) -> Vec<PackageFile> {
         match self {
             Self::Bundle(bundle) => {
-                let small = bundle.document().files.iter().filter(|file| file.image.is_none());
-                small
-                    .map(|file| PackageFile {
-                        path: file.path.clone(),
-                        size: file.size,
-                        digest: file.digest,
-                        mode: Some(file.permissions()),
-                    })
-                    .collect()
-            }
-            Self::Foreign(package) => {
-                let file = |file: &crate::foreign::ForeignFile| PackageFile {
+                let file = |file: &FileEntry| PackageFile {
                     path: file.path.clone(),
                     size: file.size,
-                    digest: Some(file.digest),
+                    digest: file.digest,
+                    mode: Some(file.mode),
+                };
+                bundle.files().iter().map(file).collect()
+            }
+            Self::Foreign(package) => {
+                let file = |file: &ForeignFile| PackageFile {
+                    path: file.path.clone(),
+                    size: file.size,
+                    digest: file.digest,
                     mode: None,
                 };
                 package.files().iter().map(file).collect()
@@ -167,34 +209,22 @@ impl Package {
     ///
     /// Always empty for bundles, which are checked when they are opened.
     pub fn problems(&self) -> Vec<PackageProblem> {
-        match self {
-            Self::Bundle(_) => Vec::new(),
-            Self::Foreign(package) => package.problems(),
-        }
+        self.as_foreign().map(ForeignPackage::problems).unwrap_or_default()
     }
 
     /// Facts about a foreign package that are not problems. Always empty for bundles.
     pub fn notes(&self) -> Vec<String> {
-        match self {
-            Self::Bundle(_) => Vec::new(),
-            Self::Foreign(package) => package.notes(),
-        }
+        self.as_foreign().map(ForeignPackage::notes).unwrap_or_default()
     }
 
     /// One sentence for each non-distributable layer that a foreign package does not contain.
     pub fn unavailable_layers(&self) -> Vec<String> {
-        match self {
-            Self::Bundle(_) => Vec::new(),
-            Self::Foreign(package) => package.unavailable_layers(),
-        }
+        self.as_foreign().map(ForeignPackage::unavailable_layers).unwrap_or_default()
     }
 
     /// The package as the source of its images.
     pub fn image_source(&self) -> Arc<dyn ImageSource> {
-        match self {
-            Self::Bundle(bundle) => Arc::new(bundle.clone()),
-            Self::Foreign(package) => Arc::new(package.clone()),
-        }
+        Arc::new(self.clone())
     }
 
     pub(crate) fn source(&self) -> Arc<dyn BundleSource> {

@@ -62,15 +62,11 @@ fn large_images() -> Vec<ArchiveImage> {
         });
         let reference: Reference =
             format!("h.example/release/app-{number}:v1.0.0").parse().unwrap();
-        ArchiveImage {
-            repository: reference.repository().clone(),
+        ArchiveImage::new(
             reference,
-            platform: Some(sample::platform()),
-            root: RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()),
-            children: Vec::new(),
-            omitted_platforms: Vec::new(),
-            unavailable: Vec::new(),
-        }
+            RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()),
+        )
+        .platform(Some(sample::platform()))
     };
     (0..180).map(image).collect()
 }
@@ -98,7 +94,7 @@ async fn product_is_installed_with_or_without_archives() {
         assert_eq!(bundle.document(), plan.document());
         assert!(bundle.verify(&VerifyOptions::default()).await.unwrap().is_ok());
         assert_eq!(bundle.file("install.sh").await.unwrap(), "#!/bin/sh\n");
-        let modes: Vec<_> = bundle.entries().map(|entry| entry.mode).collect();
+        let modes: Vec<_> = bundle.files().iter().map(|file| file.mode).collect();
         assert_eq!(modes, [0o644, 0o755]);
 
         let site = compass_registry::storage::MemoryStorage::default();

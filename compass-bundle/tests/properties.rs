@@ -7,7 +7,7 @@ mod sample;
 use std::sync::Arc;
 
 use compass_bundle::document::BundleKind;
-use compass_bundle::{Bundle, BundlePlan, VerifyOptions, WriteOptions, gzip, stream, write};
+use compass_bundle::{Bundle, BundlePlan, VerifyOptions, WriteOptions, stream, write};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::random_bytes;
 use compass_registry::{Digest, ImageSource, ImageSourceExt as _, Manifest};
@@ -98,8 +98,8 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let once = gzip::member(&shared);
-            let twice = gzip::member(&once);
+            let once = sample::gzip_member(&shared);
+            let twice = sample::gzip_member(&once);
             for (others, kind) in [(before, kinds.0), (after, kinds.1)] {
                 let mut images = others;
                 images[0].push(shared.clone());

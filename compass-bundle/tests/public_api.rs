@@ -311,7 +311,8 @@ fn invalid_sizes_and_names_are_rejected() {
     let mut file = FileEntry::new("x", "0123456789");
     file.size = u64::MAX;
     let mut large = sample::product(Vec::new(), false);
-    large.files = vec![FileEntry { bytes: None, ..file.clone() }];
+    large.files = vec![file.clone()];
+    large.files[0].bytes = None;
     assert!(BundlePlan::new(&large).unwrap_err().to_string().contains("pebibyte"));
     let mut other = sample::product(Vec::new(), false);
     other.files = vec![file];
@@ -332,6 +333,49 @@ fn invalid_sizes_and_names_are_rejected() {
     store_path(&document("gpu", "v1.0.0")).unwrap();
     store_path(&document("/etc/gpu", "v1.0.0")).unwrap_err();
     store_path(&document("gpu", "../../v1.0.0")).unwrap_err();
+}
+
+/// Blocks the first report until the test continues, and counts the reports after that.
+struct Blocking {
+    started: std::sync::mpsc::SyncSender<()>,
+    resume: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+    later: AtomicU64,
+}
+
+impl Progress for Blocking {
+    fn add_total(&self, _: u64) {}
+
+    fn advance(&self, _: u64) {
+        if self.started.try_send(()).is_ok() {
+            let _ = self.resume.lock().unwrap().recv();
+        } else {
+            self.later.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_dropped_stops_reading() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bundle_of(16 << 20).await).unwrap();
+    let bundle = Bundle::open(file.path()).await.unwrap();
+    // The channel takes one message, which is never received: only the first report blocks.
+    let (started, first) = std::sync::mpsc::sync_channel(1);
+    let (resume, resumed) = std::sync::mpsc::channel();
+    let later = AtomicU64::new(0);
+    let progress = Arc::new(Blocking { started, resume: resumed.into(), later });
+    let options = VerifyOptions::default().progress(progress.clone());
+    let verifying = tokio::spawn(async move { bundle.verify(&options).await });
+    while progress.later.load(Ordering::Relaxed) == 0 && first.try_recv().is_err() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    verifying.abort();
+    assert!(verifying.await.unwrap_err().is_cancelled());
+    resume.send(()).unwrap();
+    while Arc::strong_count(&progress) > 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(progress.later.load(Ordering::Relaxed), 0, "the file is not read further");
 }
 
 /// Not called: it compiles only if the futures are `Send`.

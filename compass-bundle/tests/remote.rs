@@ -15,6 +15,7 @@ use compass_bundle::{
 };
 use compass_registry::testing::random_bytes;
 use compass_registry::{NoProgress, RetryPolicy};
+use futures_util::TryStreamExt as _;
 use sample::CountedFile;
 
 /// Writes a bundle of three images with layers of this size.
@@ -41,7 +42,7 @@ async fn inspect_remote_bundle_reads_kilobytes() {
     let read = file.bytes.load(Ordering::Relaxed);
     assert!(read <= 256 << 10, "{read} bytes");
 
-    let quick = VerifyOptions { quick: true, ..VerifyOptions::default() };
+    let quick = VerifyOptions::default().quick(true);
     assert!(opened.verify(&quick).await.unwrap().is_ok());
     let other = bundle(directory.path(), 2, 1_000_000).await;
     let other_bundle = Bundle::read(other.clone()).await.unwrap();
@@ -67,6 +68,21 @@ async fn verify_and_unpack_read_remote_file_once() {
     assert_eq!(file.bytes.load(Ordering::Relaxed) - before, opened.size());
     assert_eq!(unpacked.paths, [target.join("compass-plugins-gpu-v0.1.0")]);
     assert_eq!(unpacked.files, 1 + 1 + 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_blob_reads_only_its_member() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = bundle(directory.path(), 1, 1_000_000).await;
+    let package = Package::read(file.clone()).await.unwrap();
+    let blobs = package.blobs().unwrap();
+    let layer = blobs.iter().find(|blob| blob.descriptor.size == 1_000_000).unwrap();
+    let before = file.bytes.load(Ordering::Relaxed);
+    let content = package.open_blob(&layer.descriptor.digest).unwrap();
+    let chunks: Vec<_> = content.try_collect().await.unwrap();
+    assert_eq!(chunks.iter().map(bytes::Bytes::len).sum::<usize>(), 1_000_000);
+    let read = file.bytes.load(Ordering::Relaxed) - before;
+    assert!(read <= 1_010_000, "{read} bytes");
 }
 
 /// Starts a web server with these responses, one per connection. Returns its address, and counts

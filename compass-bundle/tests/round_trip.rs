@@ -63,20 +63,12 @@ async fn plan(source: &dyn ImageSource, references: &[Reference]) -> BundlePlan 
         let image = ArchiveImage::resolve(source, &from, reference.clone(), &platforms).await;
         images.push(image.unwrap());
     }
-    BundlePlan::new(&BundleContents {
-        kind: BundleKind::Plugin,
-        name: "gpu".to_owned(),
-        version: "v0.1.0".to_owned(),
-        base_version: None,
-        commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
-        modified: 1_700_000_000,
-        files: vec![FileEntry::new("gpu.yaml", "metadata: {name: gpu}\n")],
-        images,
-        platform: platform(),
-        platforms: Vec::new(),
-        include_archives: false,
-    })
-    .unwrap()
+    let contents = BundleContents::new(BundleKind::Plugin, "gpu", "v0.1.0", platform())
+        .commit(Some("0123456789abcdef0123456789abcdef01234567".to_owned()))
+        .modified(1_700_000_000)
+        .files(vec![FileEntry::new("gpu.yaml", "metadata: {name: gpu}\n")])
+        .images(images);
+    BundlePlan::new(&contents).unwrap()
 }
 
 fn references() -> Vec<Reference> {

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use compass_bundle::document::BundleKind;
 use compass_bundle::{
-    BundleSource, LocalFile, Package, VerifyOptions, WriteOptions, mismatch_range,
-    verify_unreadable, write,
+    BundleSource, LocalFile, Package, VerifyOptions, WriteOptions, verify_unreadable, write,
 };
 use compass_registry::Digest;
 use compass_registry::testing::random_bytes;
@@ -30,13 +29,12 @@ async fn verify_unreadable_range_contains_damage() {
         let file: Arc<dyn BundleSource> = Arc::new(LocalFile::open(&written.path).unwrap());
         let options = VerifyOptions::default();
         let (range, digest) = match Package::read(Arc::clone(&file)).await {
-            Ok(Package::Bundle(bundle)) => {
-                let verified = bundle.verify(&options).await.unwrap();
+            Ok(package) => {
+                let verified = package.verify(&options).await.unwrap();
                 assert!(!verified.is_ok(), "byte {at}");
                 let mut damages = verified.damages.iter().map(|damage| damage.range.clone());
                 (damages.find(|range| range.contains(&(at as u64))).unwrap(), verified.digest)
             }
-            Ok(Package::Foreign(_)) => (mismatch_range(&file).await.unwrap(), None),
             Err(error) => {
                 let verified = verify_unreadable(file, &error, &options).await.unwrap();
                 let verified = verified.unwrap_or_else(|| panic!("byte {at}: {error:?}"));

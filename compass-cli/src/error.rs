@@ -177,6 +177,7 @@ impl From<compass_bundle::Error> for CliError {
             | E::AlreadyExists { .. }
             | E::WrongOwner { .. }
             | E::NoSuchFile { .. }
+            | E::NoSuchBlob { .. }
             | E::NoSuchImage { .. } => Self::USAGE,
             E::Registry(error) => return of_registry(error),
             _ => Self::EXTERNAL,

@@ -152,8 +152,7 @@ impl Repository {
             };
             if let Some(mode) = mode {
                 let what = || invalid(mode, format!("`{}` is not an octal mode", mode.value));
-                content =
-                    content.with_mode(u32::from_str_radix(&mode.value, 8).map_err(|_| what())?);
+                content = content.mode(u32::from_str_radix(&mode.value, 8).map_err(|_| what())?);
             }
             content.validate().map_err(|error| invalid(path, error.to_string()))?;
             files.push(content);

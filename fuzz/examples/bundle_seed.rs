@@ -28,27 +28,9 @@ fn main() -> Result<(), Failure> {
     storage.add_blob(reference.repository(), config);
     storage.add_blob(reference.repository(), layer);
     let platform: Platform = "linux/amd64".parse()?;
-    let plan = BundlePlan::new(&BundleContents {
-        kind: BundleKind::Plugin,
-        name: "gpu".to_owned(),
-        version: "v0.1.0".to_owned(),
-        base_version: None,
-        commit: None,
-        modified: 0,
-        files: vec![FileEntry::new("gpu.yaml", "metadata: {name: gpu}\n")],
-        images: vec![ArchiveImage {
-            repository: reference.repository().clone(),
-            reference,
-            platform: Some(platform.clone()),
-            root,
-            children: Vec::new(),
-            omitted_platforms: Vec::new(),
-            unavailable: Vec::new(),
-        }],
-        platform,
-        platforms: Vec::new(),
-        include_archives: false,
-    })?;
+    let plan = BundlePlan::new(&BundleContents::new(BundleKind::Plugin, "gpu", "v0.1.0", platform)
+        .files(vec![FileEntry::new("gpu.yaml", "metadata: {name: gpu}\n")])
+        .images(vec![ArchiveImage::new(reference, root).platform(Some(platform.clone()))]))?;
     let directory = tempfile::tempdir()?;
     let bundle = directory.path().join("bundle");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;

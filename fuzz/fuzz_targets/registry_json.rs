@@ -33,28 +33,10 @@ fuzz_target!(|bytes: &[u8]| {
 fn plan(root: RawManifest) {
     let reference: Reference = "registry.example/release/gpu:v1".parse().expect("a reference");
     let platform: Platform = "linux/amd64".parse().expect("a platform");
-    let image = ArchiveImage {
-        repository: reference.repository().clone(),
-        reference,
-        platform: Some(platform.clone()),
-        root,
-        children: Vec::new(),
-        omitted_platforms: Vec::new(),
-        unavailable: Vec::new(),
-    };
-    let planned = BundlePlan::new(&BundleContents {
-        kind: BundleKind::Plugin,
-        name: "gpu".to_owned(),
-        version: "v1".to_owned(),
-        base_version: None,
-        commit: None,
-        modified: 0,
-        files: vec![FileEntry::new("gpu.yaml", "metadata: {name: gpu}\n")],
-        images: vec![image],
-        platform,
-        platforms: Vec::new(),
-        include_archives: false,
-    });
+    let image = ArchiveImage::new(reference, root).platform(Some(platform.clone()));
+    let planned = BundlePlan::new(&BundleContents::new(BundleKind::Plugin, "gpu", "v1", platform)
+        .files(vec![FileEntry::new("gpu.yaml", "metadata: {name: gpu}\n")])
+        .images(vec![image]));
     if let Ok(plan) = planned {
         assert!(plan.size() >= plan.blob_bytes());
     }

@@ -25,9 +25,9 @@ impl Package {
 
 async fn write_bundled(bundle: &Bundle, directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut paths = Vec::new();
-    for entry in bundle.entries() {
-        write_file_below(directory, entry.path, &bundle.file(entry.path).await?, entry.mode)?;
-        paths.push(directory.join(entry.path));
+    for file in bundle.files() {
+        write_file_below(directory, &file.path, &bundle.file(&file.path).await?, file.mode)?;
+        paths.push(directory.join(&file.path));
     }
     Ok(paths)
 }

@@ -66,19 +66,16 @@ impl Image<'_> {
 async fn foreign_plan(package: &ForeignPackage, image: &ForeignImage) -> Result<BundlePlan, Error> {
     let (omitted_platforms, first) = platforms_of(image)?;
     let platforms = Platforms::All(first);
-    let mut image = ArchiveImage {
-        reference: image.reference.clone(),
-        repository: image.reference.repository().clone(),
+    let mut planned = ArchiveImage {
         platform: (!image.root.is_index()).then(|| platforms.default_platform().clone()),
-        root: image.root.clone(),
         children: image.children.clone(),
         omitted_platforms,
-        unavailable: Vec::new(),
+        unavailable: image.unavailable.iter().map(|(layer, _)| *layer).collect(),
+        ..ArchiveImage::new(image.reference.clone(), image.root.clone())
     };
-    image.detect_platform(package, &platforms).await?;
-    image.find_unavailable(package).await?;
-    let platform = image.platform.as_ref().unwrap_or(platforms.default_platform());
-    BundlePlan::archive(&image, platform, 0)
+    planned.detect_platform(package, &platforms).await?;
+    let platform = planned.platform.as_ref().unwrap_or(platforms.default_platform());
+    BundlePlan::archive(&planned, platform, 0)
 }
 
 /// Returns the platforms that the package omits from an index, and that of the first image.

@@ -9,7 +9,6 @@ use liblzma::stream::{Action, Stream};
 use tokio::io::{AsyncBufRead as _, BufReader, ReadBuf};
 use zstd::stream::raw::{DParameter, Decoder as RawZstd, Operation as _};
 
-use super::compression::Compression;
 use super::limits::{DecoderMemory, Reservation};
 use super::reader::Reader;
 use super::zstd_frame::{FrameHeader, frame_header};
@@ -44,19 +43,21 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// Creates a decoder. Gzip has its own decoder, which needs little memory.
-    pub(super) fn new(
-        compression: Compression,
-        input: BufReader<Reader>,
-        memory: DecoderMemory,
-    ) -> Result<Self> {
-        let decode: Box<dyn Decode> = match compression {
-            Compression::Xz => Box::new(Xz::new()?),
-            Compression::Bzip2 => Box::new(Bzip2::default()),
-            Compression::Zstd | Compression::Gzip => Box::new(Zstd::new()?),
-        };
+    pub(super) fn zstd(input: BufReader<Reader>, memory: DecoderMemory) -> Result<Self> {
+        Ok(Self::new(Box::new(Zstd::new()?), input, memory))
+    }
+
+    pub(super) fn xz(input: BufReader<Reader>, memory: DecoderMemory) -> Result<Self> {
+        Ok(Self::new(Box::new(Xz::new()?), input, memory))
+    }
+
+    pub(super) fn bzip2(input: BufReader<Reader>, memory: DecoderMemory) -> Self {
+        Self::new(Box::new(Bzip2::default()), input, memory)
+    }
+
+    fn new(decode: Box<dyn Decode>, input: BufReader<Reader>, memory: DecoderMemory) -> Self {
         let reservation = Reservation::new(memory);
-        Ok(Self { input, decode, reservation, required_memory: None, ended: false })
+        Self { input, decode, reservation, required_memory: None, ended: false }
     }
 
     /// Reads decoded bytes; reads none at the end of a frame or stream.

@@ -62,7 +62,9 @@ impl Decompressor {
         let reader = BufReader::with_capacity(BUFFER_SIZE, reader);
         let member = match compression {
             Compression::Gzip => Member::Gzip(GzipDecoder::new(reader)),
-            other => Member::Other(Decoder::new(other, reader, limits.memory)?),
+            Compression::Zstd => Member::Other(Decoder::zstd(reader, limits.memory)?),
+            Compression::Xz => Member::Other(Decoder::xz(reader, limits.memory)?),
+            Compression::Bzip2 => Member::Other(Decoder::bzip2(reader, limits.memory)),
         };
         Ok(Self {
             compression,

@@ -1,16 +1,18 @@
 //! Reading of files that are not image archives.
 
 use bytes::Bytes;
-use compass_registry::Digest;
+use compass_registry::{Digest, VerifiedBlob};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::io::AsyncReadExt as _;
 
+use super::contents::BlobLocation;
 use super::decompress::{Decompressed, decompress};
 use super::limits::Limits;
-use super::reader::reader_of;
+use super::reader::{byte_stream, reader_of};
 use super::tar_entries::{TarEntries, TarEntry};
 use super::{ForeignFile, ForeignPackage, no_archive};
 use crate::Error;
-use crate::read::MAX_FILE;
+use crate::read::{MAX_FILE, file_descriptor};
 
 impl ForeignPackage {
     /// Reads a file that is not an image archive.
@@ -19,8 +21,7 @@ impl ForeignPackage {
     /// [`Error::NoSuchFile`]; [`Error::Damaged`] if it is too large, or has changed since the
     /// package was opened.
     pub async fn file(&self, path: &str) -> Result<Bytes, Error> {
-        let missing = || Error::NoSuchFile { path: path.to_owned() };
-        let file = self.files().iter().find(|file| file.path == path).ok_or_else(missing)?;
+        let file = self.find_file(path)?;
         if let Some(yaml) = &file.yaml {
             return Ok(yaml.clone());
         }
@@ -30,7 +31,26 @@ impl ForeignPackage {
                 return self.content(file, entry).await;
             }
         }
-        Err(missing())
+        Err(Error::NoSuchFile { path: path.to_owned() })
+    }
+
+    /// Opens a file that is not an image archive as a verified stream.
+    pub(crate) fn open_file(&self, path: &str) -> Result<VerifiedBlob, Error> {
+        let (file, what) = (self.find_file(path)?, format!("{path} in {}", self.name()));
+        let descriptor = file_descriptor(file.size, file.digest);
+        let entry = self.target_of(path).to_owned();
+        let location = BlobLocation { archive: None, entry, is_decompressed: false };
+        let (package, named) = (self.clone(), what.clone());
+        let bytes = async move {
+            let reader = package.open(&location, &named).await?;
+            Ok(byte_stream(reader, named))
+        };
+        Ok(VerifiedBlob::new(what, descriptor, stream::once(bytes).try_flatten().boxed()))
+    }
+
+    fn find_file(&self, path: &str) -> Result<&ForeignFile, Error> {
+        let file = self.files().iter().find(|file| file.path == path);
+        file.ok_or_else(|| Error::NoSuchFile { path: path.to_owned() })
     }
 
     pub(crate) async fn entries(&self) -> Result<TarEntries, Error> {

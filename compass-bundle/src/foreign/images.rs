@@ -16,6 +16,7 @@ use crate::Error;
 
 /// An image of a foreign package.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ForeignImage {
     /// The archive that contains it.
     pub archive: String,

@@ -96,7 +96,7 @@ pub struct BundleFile {
     pub image: Option<BundleImage>,
 }
 
-/// The image of an image archive.
+/// An image of an image archive or of the image store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BundleImage {
@@ -114,8 +114,9 @@ pub struct BundleImage {
     #[serde(rename = "absent", default, skip_serializing_if = "Vec::is_empty")]
     #[serde(deserialize_with = "bounded_list")]
     pub omitted_platforms: Vec<Platform>,
-    /// Manifests, configurations and layers, in the order of the archive.
-    #[serde(deserialize_with = "bounded_list")]
+    /// Manifests, configurations and layers, in the order of the archive. Empty in the image store,
+    /// which lists the blobs of all images in [`ImageStore::blobs`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded_list")]
     pub blobs: Vec<PlacedBlob>,
 }
 
@@ -127,30 +128,10 @@ pub struct ImageStore {
     pub path: String,
     /// The images, in the order of the release manifest.
     #[serde(deserialize_with = "bounded_list")]
-    pub images: Vec<StoredImage>,
+    pub images: Vec<BundleImage>,
     /// Manifests, configurations and layers in the order of the archive, without duplicates.
     #[serde(deserialize_with = "bounded_list")]
     pub blobs: Vec<PlacedBlob>,
-}
-
-/// An image of a store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StoredImage {
-    /// Its reference in the release registry.
-    pub reference: String,
-    /// Digest of the image manifest, or of the index if the index is included.
-    pub digest: Digest,
-    /// The platform, or `None` if the index is included.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub platform: Option<Platform>,
-    /// The platform of the image that tools without index support load.
-    #[serde(rename = "singlePlatform")]
-    pub default_platform: Platform,
-    /// Platforms of an included index that the bundle omits.
-    #[serde(rename = "absent", default, skip_serializing_if = "Vec::is_empty")]
-    #[serde(deserialize_with = "bounded_list")]
-    pub omitted_platforms: Vec<Platform>,
 }
 
 /// A blob and its offset.
@@ -201,20 +182,10 @@ impl BundleDocument {
     /// # Errors
     /// [`Error::InvalidInput`] if one does.
     pub(crate) fn check_limits(&self) -> Result<(), Error> {
-        let of_store = |store: &ImageStore| {
-            let omitted_platforms = store.images.iter().map(|image| image.omitted_platforms.len());
-            omitted_platforms
-                .chain([store.images.len(), store.blobs.len()])
-                .max()
-                .unwrap_or_default()
-        };
-        let of_archive = |file: &BundleFile| {
-            file.image
-                .as_ref()
-                .map_or(0, |image| image.blobs.len().max(image.omitted_platforms.len()))
-        };
-        let lengths = self.store.iter().map(of_store).chain(self.files.iter().map(of_archive));
-        match lengths.chain([self.files.len()]).max() {
+        let of_image = |image: &BundleImage| image.blobs.len().max(image.omitted_platforms.len());
+        let store = self.store.iter();
+        let of_store = store.flat_map(|store| [store.images.len(), store.blobs.len()]);
+        match of_store.chain(self.images().map(of_image)).chain([self.files.len()]).max() {
             Some(most) if most > MAX_LISTED => {
                 let message = format!("{most} files or blobs exceed the limit of {MAX_LISTED}");
                 Err(Error::InvalidInput(message))
@@ -232,11 +203,14 @@ impl BundleDocument {
 
     /// The platform of the images that tools without index support load.
     pub(crate) fn default_platform(&self) -> Platform {
+        let first = self.images().next().map(|image| image.default_platform.clone());
+        first.unwrap_or_else(|| Platform::new("linux", "amd64"))
+    }
+
+    /// The images of the store, then those of the archives.
+    fn images(&self) -> impl Iterator<Item = &BundleImage> {
         let archived = self.archives().filter_map(|file| file.image.as_ref());
-        let archived = archived.map(|image| &image.default_platform);
-        let stored = self.store.iter().flat_map(|store| &store.images);
-        let mut all = stored.map(|image| &image.default_platform).chain(archived);
-        all.next().cloned().unwrap_or_else(|| Platform::new("linux", "amd64"))
+        self.store.iter().flat_map(|store| &store.images).chain(archived)
     }
 
     /// The image archives.
@@ -293,16 +267,10 @@ mod tests {
             digest: descriptor.digest,
             platform: Some(platform.clone()),
             default_platform: platform.clone(),
-            omitted_platforms: vec![platform.clone()],
+            omitted_platforms: vec![platform],
             blobs: vec![PlacedBlob { descriptor: descriptor.clone(), offset: 1 }],
         };
-        let stored = StoredImage {
-            reference: image.reference.clone(),
-            digest: image.digest,
-            platform: Some(platform.clone()),
-            default_platform: platform.clone(),
-            omitted_platforms: vec![platform],
-        };
+        let stored = BundleImage { blobs: Vec::new(), ..image.clone() };
         let file = BundleFile {
             path: "x".to_owned(),
             size: 1,

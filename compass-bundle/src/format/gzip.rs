@@ -9,10 +9,10 @@
 use crate::Error;
 
 /// The header of a member: no time, no name, unknown operating system.
-pub const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+pub(crate) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// Bytes of the CRC-32 and the length that end a member.
-pub const TRAILER: u64 = 8;
+pub(crate) const TRAILER: u64 = 8;
 
 /// The maximum content of a stored block in bytes.
 const BLOCK: u64 = 65_535;
@@ -24,20 +24,20 @@ pub(crate) const BLOCK_HEADER: u64 = 5;
 ///
 /// This is the header of its block if the byte is the first one of a block. The content bytes `a..b`
 /// occupy `offset(a)..offset(b)` of the member.
-pub const fn offset(position: u64) -> u64 {
+pub(crate) const fn offset(position: u64) -> u64 {
     let headers = (HEADER.len() as u64).saturating_add(BLOCK_HEADER * position.div_ceil(BLOCK));
     headers.saturating_add(position)
 }
 
 /// The size of a member with this many bytes of content.
-pub const fn member_size(length: u64) -> u64 {
+pub(crate) const fn member_size(length: u64) -> u64 {
     // A member without content still has one block, the final one.
     let empty_block = if length == 0 { BLOCK_HEADER } else { 0 };
     offset(length).saturating_add(empty_block + TRAILER)
 }
 
 /// The member that holds these bytes.
-pub fn member(content: &[u8]) -> Vec<u8> {
+pub(crate) fn member(content: &[u8]) -> Vec<u8> {
     let length = content.len() as u64;
     let capacity = usize::try_from(member_size(length)).unwrap_or_default();
     let mut member = Vec::with_capacity(capacity);
@@ -50,7 +50,7 @@ pub fn member(content: &[u8]) -> Vec<u8> {
 }
 
 /// The trailer of a member.
-pub fn trailer(crc: u32, length: u64) -> [u8; 8] {
+pub(crate) fn trailer(crc: u32, length: u64) -> [u8; 8] {
     // RFC 1952, § 2.3.1: the length modulo 2^32.
     #[expect(clippy::cast_possible_truncation)]
     let length = length as u32;
@@ -70,19 +70,19 @@ fn block_header(position: u64, total: u64) -> [u8; 5] {
 
 /// Inserts block headers into the content of a member, starting at any content byte.
 #[derive(Debug, Clone)]
-pub struct Framer {
+pub(crate) struct Framer {
     position: u64,
     total: u64,
 }
 
 impl Framer {
     /// Creates a framer that starts at `position` of `total` bytes of content.
-    pub fn new(position: u64, total: u64) -> Self {
+    pub(crate) fn new(position: u64, total: u64) -> Self {
         Self { position, total }
     }
 
     /// Frames the next content bytes and passes the framed bytes on in slices.
-    pub fn for_each_slice(&mut self, mut content: &[u8], mut sink: impl FnMut(&[u8])) {
+    pub(crate) fn for_each_slice(&mut self, mut content: &[u8], mut sink: impl FnMut(&[u8])) {
         while !content.is_empty() {
             if self.position.is_multiple_of(BLOCK) {
                 sink(&block_header(self.position, self.total));
@@ -96,7 +96,7 @@ impl Framer {
     }
 
     /// Passes on the empty block of a member without content. Other members need no final call.
-    pub fn finish(&self, mut sink: impl FnMut(&[u8])) {
+    pub(crate) fn finish(&self, mut sink: impl FnMut(&[u8])) {
         if self.total == 0 {
             sink(&block_header(0, 0));
         }
@@ -105,7 +105,7 @@ impl Framer {
 
 /// Extracts the content of a member and checks its headers; with [`Self::new`] also its trailer.
 #[derive(Debug, Clone)]
-pub struct Deframer {
+pub(crate) struct Deframer {
     position: u64,
     total: u64,
     /// The part of the member that contains the next byte.
@@ -130,7 +130,7 @@ impl Deframer {
     /// Creates a deframer for a whole member that compares the checksum.
     ///
     /// `total` is the size of the content in bytes.
-    pub fn new(total: u64) -> Self {
+    pub(crate) fn new(total: u64) -> Self {
         Self { crc: Some(crc32fast::Hasher::new()), ..Self::without_checksum(total) }
     }
 
@@ -138,14 +138,14 @@ impl Deframer {
     ///
     /// Use it for content that is verified by a digest. `total` is the size of the content in
     /// bytes.
-    pub fn without_checksum(total: u64) -> Self {
+    pub(crate) fn without_checksum(total: u64) -> Self {
         let part = Part::Header;
         Self { position: 0, total, part, read: 0, trailer: [0; 8], crc: None }
     }
 
     /// Creates a deframer for the part of a member from [`offset`]`(position)` on. `total` is the
     /// size of the content in bytes.
-    pub fn at(position: u64, total: u64) -> Self {
+    pub(crate) fn at(position: u64, total: u64) -> Self {
         let mut deframer = Self { position, ..Self::without_checksum(total) };
         deframer.part = deframer.next_part();
         deframer
@@ -155,7 +155,7 @@ impl Deframer {
     ///
     /// # Errors
     /// [`Error::Damaged`] if the framing is wrong; the errors of `sink`.
-    pub fn for_each_slice(
+    pub(crate) fn for_each_slice(
         &mut self,
         mut framed: &[u8],
         mut sink: impl FnMut(&[u8]) -> Result<(), Error>,
@@ -195,7 +195,7 @@ impl Deframer {
     ///
     /// # Errors
     /// [`Error::Damaged`] if a check fails.
-    pub fn finish(self) -> Result<(), Error> {
+    pub(crate) fn finish(self) -> Result<(), Error> {
         if self.part != Part::Trailer || self.read < self.trailer.len() {
             return Err(Error::damaged("the gzip member is cut off"));
         }

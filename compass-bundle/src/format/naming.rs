@@ -59,7 +59,7 @@ fn outside(path: &str) -> Error {
 /// The file name of a bundle without `.tar.gz`.
 ///
 /// `platforms` is [`BundleContents::platforms`](crate::BundleContents::platforms).
-pub fn stem(kind: BundleKind, name: &str, version: &str, platforms: &[Platform]) -> String {
+pub(crate) fn stem(kind: BundleKind, name: &str, version: &str, platforms: &[Platform]) -> String {
     let stem = match kind {
         BundleKind::Plugin => format!("compass-plugins-{name}-{version}"),
         BundleKind::Hotfix => format!("compass-hotfixes-{name}-{version}"),
@@ -93,7 +93,7 @@ pub(crate) fn validate_platforms(platforms: &[Platform]) -> Result<(), Error> {
 /// A name is the first of these forms that is unique among the images: the last component of the
 /// repository; or the path below the project; or that path with the tag; or the whole repository
 /// with the tag; or the latter with a prefix of the reference's digest.
-pub fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<String> {
+pub(crate) fn archive_names(package: &str, version: &str, images: &[Reference]) -> Vec<String> {
     let name = |image: &Reference| image.repository().name().to_owned();
     let path = |image: &Reference| {
         let path = image.repository().as_str();

@@ -11,7 +11,7 @@ pub(crate) const BLOCK: u64 = 512;
 pub(crate) const END: usize = 1024;
 
 /// The name of a pax extended header.
-pub(crate) const PAX_HEADER: &str = "@PaxHeader";
+const PAX_HEADER: &str = "@PaxHeader";
 
 /// The default mode of a file.
 pub(crate) const FILE_MODE: u32 = 0o644;

@@ -10,7 +10,6 @@ use bytes::{Bytes, BytesMut};
 use crate::Error;
 use crate::format::document::FILE_NAME;
 use crate::format::gzip;
-use crate::format::tar_entry;
 use crate::read::{Bundle, BundleSource, read_exact};
 
 /// Size of the name field in a tar header.
@@ -23,7 +22,7 @@ const TAR_NAME_SIZE: u64 = 100;
 ///
 /// # Errors
 /// If the file cannot be read.
-pub async fn mismatch_range(source: &Arc<dyn BundleSource>) -> Result<Range<u64>, Error> {
+pub(super) async fn mismatch_range(source: &Arc<dyn BundleSource>) -> Result<Range<u64>, Error> {
     let has_header = has_bundle_header(&**source).await?;
     let recording =
         Arc::new(RecordingSource { source: Arc::clone(source), end: AtomicU64::new(0) });
@@ -65,7 +64,7 @@ impl BundleSource for RecordingSource {
     }
 }
 
-/// Whether a file with the gzip header of a bundle has `bundle.json` as its first entry.
+/// Whether a file has the gzip header of a bundle and `bundle.json` as its first entry.
 pub(super) async fn starts_with_document(source: &dyn BundleSource) -> Result<bool, Error> {
     let start = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER;
     let end = start + TAR_NAME_SIZE;
@@ -74,9 +73,9 @@ pub(super) async fn starts_with_document(source: &dyn BundleSource) -> Result<bo
     }
     let name = read_exact(source, start..end).await?;
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-    // A long directory name is in another field, or in an extended header before the entry.
-    let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    Ok(last == FILE_NAME.as_bytes() || name == tar_entry::PAX_HEADER.as_bytes())
+    // A long directory name is in another field of the header. The name of a bundle is never so long
+    // that it needs an extended header.
+    Ok(name.rsplit(|byte| *byte == b'/').next() == Some(FILE_NAME.as_bytes()))
 }
 
 /// Whether a file ends before its first tar header does.

@@ -58,15 +58,7 @@ pub(crate) fn layout(
         let offset = tar.blob(&descriptor)?;
         blobs.push(PlacedBlob { descriptor, offset });
     }
-    let image = BundleImage {
-        reference: image.reference.to_string(),
-        digest: image.root.digest(),
-        platform: image.platform.clone(),
-        default_platform: platform.clone(),
-        omitted_platforms: image.omitted_platforms.clone(),
-        blobs,
-    };
-    Ok(Archive { parts: tar.end()?, image })
+    Ok(Archive { parts: tar.end()?, image: BundleImage { blobs, ..image.described(platform) } })
 }
 
 /// The entry of an image in `index.json`, with a reference name.

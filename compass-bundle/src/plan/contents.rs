@@ -13,6 +13,7 @@ use crate::format::tar_entry;
 
 /// The contents of a bundle.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct BundleContents {
     /// The kind of package.
     pub kind: BundleKind,
@@ -41,6 +42,7 @@ pub struct BundleContents {
 
 /// A small file of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FileEntry {
     /// The path below the bundle's directory.
     pub path: String,
@@ -54,6 +56,8 @@ pub struct FileEntry {
     pub bytes: Option<Bytes>,
 }
 
+setters!(FileEntry { mode: u32 });
+
 impl FileEntry {
     /// Creates a file with mode 0644.
     pub fn new(path: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
@@ -65,12 +69,6 @@ impl FileEntry {
             digest: Digest::of(&bytes),
             bytes: Some(bytes),
         }
-    }
-
-    /// Sets the permissions.
-    #[must_use]
-    pub fn with_mode(self, mode: u32) -> Self {
-        Self { mode, ..self }
     }
 
     /// Checks the path, the mode, the size and the digest.
@@ -101,7 +99,41 @@ impl FileEntry {
     }
 }
 
+setters!(BundleContents {
+    base_version: Option<String>,
+    commit: Option<String>,
+    modified: u64,
+    files: Vec<FileEntry>,
+    images: Vec<ArchiveImage>,
+    platforms: Vec<Platform>,
+    include_archives: bool,
+});
+
 impl BundleContents {
+    /// Creates contents without files and images, with the modification time 0.
+    ///
+    /// `platform` is that of the image that tools without index support load.
+    pub fn new(
+        kind: BundleKind,
+        name: impl Into<String>,
+        version: impl Into<String>,
+        platform: Platform,
+    ) -> Self {
+        Self {
+            kind,
+            name: name.into(),
+            version: version.into(),
+            base_version: None,
+            commit: None,
+            modified: 0,
+            files: Vec::new(),
+            images: Vec::new(),
+            platform,
+            platforms: Vec::new(),
+            include_archives: false,
+        }
+    }
+
     /// The file name without `.tar.gz`.
     pub(crate) fn stem(&self) -> String {
         naming::stem(self.kind, &self.name, &self.version, &self.platforms)

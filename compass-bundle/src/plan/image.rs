@@ -7,6 +7,7 @@ use compass_registry::{
 };
 
 use crate::Error;
+use crate::format::document::BundleImage;
 
 /// The maximum size of a configuration or layer in bytes. Without it, the sum of the sizes in a
 /// hostile manifest could overflow.
@@ -14,6 +15,7 @@ const MAX_BLOB_BYTES: u64 = 1 << 40;
 
 /// An image with everything that a plan needs: its manifests, but no layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ArchiveImage {
     /// The reference in the release registry, which names the image in the bundle.
     pub reference: Reference,
@@ -33,10 +35,41 @@ pub struct ArchiveImage {
     pub unavailable: Vec<Digest>,
 }
 
+setters!(ArchiveImage { platform: Option<Platform> });
+
 impl ArchiveImage {
+    /// Creates an image without a selected platform, whose blobs are read from the repository of its
+    /// reference.
+    ///
+    /// [`ArchiveImage::resolve`] reads an image from a source.
+    pub fn new(reference: Reference, root: RawManifest) -> Self {
+        Self {
+            repository: reference.repository().clone(),
+            reference,
+            platform: None,
+            root,
+            children: Vec::new(),
+            omitted_platforms: Vec::new(),
+            unavailable: Vec::new(),
+        }
+    }
+
     /// The image manifest, or the image index followed by the manifests below it.
     pub fn manifests(&self) -> impl Iterator<Item = &RawManifest> {
         std::iter::once(&self.root).chain(&self.children)
+    }
+
+    /// The description in `bundle.json`, without blobs. Tools without index support load the image
+    /// for `platform`.
+    pub(crate) fn described(&self, platform: &Platform) -> BundleImage {
+        BundleImage {
+            reference: self.reference.to_string(),
+            digest: self.root.digest(),
+            platform: self.platform.clone(),
+            default_platform: platform.clone(),
+            omitted_platforms: self.omitted_platforms.clone(),
+            blobs: Vec::new(),
+        }
     }
 
     /// The configuration and layers of the image that tools without index support load.

@@ -4,6 +4,7 @@ use compass_registry::{Descriptor, Digest, Platform};
 
 /// The images of an index that are included.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Platforms {
     /// The image for one platform.
     One(Platform),
@@ -27,7 +28,7 @@ impl Platforms {
     }
 
     /// The wanted platforms; for a whole index, the one that tools without index support load.
-    pub(crate) fn wanted(&self) -> &[Platform] {
+    pub fn wanted(&self) -> &[Platform] {
         match self {
             Self::One(platform) | Self::All(platform) => std::slice::from_ref(platform),
             Self::Several(platforms) => platforms,

@@ -42,17 +42,10 @@ impl ArchiveImage {
         let (children, omitted_platforms) =
             children(source, (repository, &reference), &root, platforms).await?;
         require_pinned(&reference, &root, &omitted_platforms)?;
-        let repository = repository.clone();
-        let unavailable = Vec::new();
-        let mut image = Self {
-            reference,
-            repository,
-            platform,
-            root,
-            children,
-            omitted_platforms,
-            unavailable,
-        };
+        let mut image = Self::new(reference, root);
+        image.repository = repository.clone();
+        (image.platform, image.children) = (platform, children);
+        image.omitted_platforms = omitted_platforms;
         image.find_unavailable(source).await?;
         Ok(image)
     }
@@ -95,7 +88,7 @@ impl ArchiveImage {
     ///
     /// # Errors
     /// If the request fails.
-    pub(crate) async fn find_unavailable(&mut self, source: &dyn ImageSource) -> Result<(), Error> {
+    async fn find_unavailable(&mut self, source: &dyn ImageSource) -> Result<(), Error> {
         let mut unavailable = Vec::new();
         for layer in self.nondistributable_layers()? {
             let held = source.holds_blob(&self.repository, &layer).await;

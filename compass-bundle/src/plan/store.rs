@@ -11,7 +11,7 @@ use super::archive::{OCI_LAYOUT, index_entry};
 use super::image::ArchiveImage;
 use super::tar::{Part, TarLayout};
 use crate::Error;
-use crate::format::document::{ImageStore, PlacedBlob, StoredImage};
+use crate::format::document::{ImageStore, PlacedBlob};
 use crate::format::tar_entry;
 
 /// The directory of the store in a bundle.
@@ -55,13 +55,7 @@ pub(crate) fn layout(
             blobs.push(PlacedBlob { descriptor: descriptor.clone(), offset });
         }
     }
-    let images = images.iter().map(|image| StoredImage {
-        reference: image.reference.to_string(),
-        digest: image.root.digest(),
-        platform: image.platform.clone(),
-        default_platform: platform.clone(),
-        omitted_platforms: image.omitted_platforms.clone(),
-    });
+    let images = images.iter().map(|image| image.described(platform));
     let described = ImageStore { path: PATH.to_owned(), images: images.collect(), blobs };
     Ok(Store { parts: tar.into_parts()?, described })
 }

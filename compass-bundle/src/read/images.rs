@@ -6,7 +6,7 @@ use compass_registry::{Descriptor, Digest, MAX_MANIFEST_BYTES, RawManifest, Refe
 
 use super::parser::{BundleParser, read_content};
 use crate::Error;
-use crate::format::document::{BundleDocument, MANIFEST, PlacedBlob};
+use crate::format::document::{BundleDocument, BundleImage, MANIFEST, PlacedBlob};
 use crate::format::gzip;
 use crate::format::member::Member;
 use crate::format::tar_entry;
@@ -30,11 +30,7 @@ impl BundleParser<'_> {
             self.reserve_memory(root.descriptor().size)?;
             let children = manifests_below(root, &manifests)?;
             self.reserve_memory(children.len() as u64 * MANIFEST)?;
-            let mut read = archive_image(&image.reference, root.clone(), children)?;
-            read.platform.clone_from(&image.platform);
-            read.omitted_platforms.clone_from(&image.omitted_platforms);
-            note_unavailable(&mut read, &placed)?;
-            images.push(read);
+            images.push(archive_image(image, root.clone(), children, &placed)?);
         }
         Ok(images)
     }
@@ -61,11 +57,8 @@ impl BundleParser<'_> {
             let mut all = once.filter_map(|digest| manifests.get(&digest)).cloned();
             let missing = || self.invalid(format!("{}: it holds no image manifest", file.path));
             let root = all.next().ok_or_else(missing)?;
-            let mut read = archive_image(&image.reference, root, all.collect())?;
-            read.platform.clone_from(&image.platform);
-            read.omitted_platforms.clone_from(&image.omitted_platforms);
-            note_unavailable(&mut read, &digests(&image.blobs))?;
-            images.push(read);
+            let children = all.collect();
+            images.push(archive_image(image, root, children, &digests(&image.blobs))?);
         }
         Ok(images)
     }
@@ -127,33 +120,27 @@ impl BundleParser<'_> {
     }
 }
 
+/// Creates an image whose blobs are at the places in `placed`, except for the non-distributable
+/// layers that the bundle does not contain.
 fn archive_image(
-    reference: &str,
+    described: &BundleImage,
     root: RawManifest,
     children: Vec<RawManifest>,
+    placed: &HashSet<Digest>,
 ) -> Result<ArchiveImage, Error> {
-    let named: Result<Reference, _> = reference.parse();
-    let reference = named.map_err(|error| Error::damaged(format!("bundle.json: {error}")))?;
-    let repository = reference.repository().clone();
-    let (platform, omitted_platforms, unavailable) = (None, Vec::new(), Vec::new());
-    Ok(ArchiveImage {
-        reference,
-        repository,
-        platform,
-        root,
+    let reference: Result<Reference, _> = described.reference.parse();
+    let reference = reference.map_err(|error| Error::damaged(format!("bundle.json: {error}")))?;
+    let mut image = ArchiveImage {
+        platform: described.platform.clone(),
         children,
-        omitted_platforms,
-        unavailable,
-    })
+        omitted_platforms: described.omitted_platforms.clone(),
+        ..ArchiveImage::new(reference, root)
+    };
+    let layers = image.nondistributable_layers()?.into_iter().map(|layer| layer.digest);
+    image.unavailable = layers.filter(|layer| !placed.contains(layer)).collect();
+    Ok(image)
 }
 
 fn digests(blobs: &[PlacedBlob]) -> HashSet<Digest> {
     blobs.iter().map(|blob| blob.descriptor.digest).collect()
-}
-
-/// Records the non-distributable layers that the bundle does not contain.
-fn note_unavailable(image: &mut ArchiveImage, placed: &HashSet<Digest>) -> Result<(), Error> {
-    let layers = image.nondistributable_layers()?.into_iter().map(|layer| layer.digest);
-    image.unavailable = layers.filter(|layer| !placed.contains(layer)).collect();
-    Ok(())
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use compass_registry::{
     ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, Platform, RawManifest,
-    Repository, TagOrDigest,
+    Repository, TagOrDigest, VerifiedBlob,
 };
 use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
@@ -27,6 +27,9 @@ use crate::plan::members::{Content, Origin};
 
 /// The maximum size in bytes of a small file that is read into memory.
 pub(crate) const MAX_FILE: u64 = 64 << 20;
+
+/// The media type of files that are not blobs of images.
+const FILE_MEDIA_TYPE: &str = "application/octet-stream";
 
 /// Bytes per read of a local file.
 const READ: u64 = 512 << 10;
@@ -61,15 +64,17 @@ struct FilePlace {
     number: usize,
 }
 
-/// A small file of a bundle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BundleEntry<'b> {
-    /// The path below the bundle's directory.
-    pub path: &'b str,
-    /// Size in bytes.
-    pub size: u64,
-    /// Permissions, such as 0o755.
-    pub mode: u32,
+/// The gzip member of a bundle that holds a blob.
+///
+/// A program that can read ranges of a remote bundle gets the blob with any gzip decoder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlobMember {
+    /// The bytes of the bundle that the member occupies.
+    pub range: Range<u64>,
+    /// Whether the content is a gzip member itself, as in image archives. Then it is decompressed
+    /// twice.
+    pub is_nested: bool,
 }
 
 impl Bundle {
@@ -128,14 +133,15 @@ impl Bundle {
         &self.0.images
     }
 
-    /// The small files, in order.
-    pub fn entries(&self) -> impl Iterator<Item = BundleEntry<'_>> {
-        let small = self.document().files.iter().filter(|file| file.image.is_none());
-        small.map(|file| BundleEntry {
-            path: &file.path,
-            size: file.size,
-            mode: file.permissions(),
-        })
+    /// The small files, in order, without their content.
+    pub fn files(&self) -> &[FileEntry] {
+        self.plan().files()
+    }
+
+    /// The gzip member that holds a configuration or layer; `None` if the bundle does not contain it.
+    pub fn blob_member(&self, blob: &Digest) -> Option<BlobMember> {
+        let member = self.0.blobs.get(blob)?;
+        Some(BlobMember { range: member.file_range(), is_nested: member.nested })
     }
 
     /// Reads a small file, or `bundle.json`, and compares its digest.
@@ -148,9 +154,7 @@ impl Bundle {
             // Its checksum was compared when the bundle was opened.
             return Ok(self.document().to_bytes().into());
         }
-        let missing = || Error::NoSuchFile { path: path.to_owned() };
-        let place = self.0.files.get(path).ok_or_else(missing)?;
-        let file = &self.plan().files()[place.number];
+        let (place, file) = self.find_file(path)?;
         if file.size > MAX_FILE {
             return Err(Error::damaged(format!("{path} is too large to be read into memory")));
         }
@@ -160,6 +164,42 @@ impl Bundle {
             return Err(Error::damaged(format!("{}: {path} is damaged", self.name())));
         }
         Ok(bytes)
+    }
+
+    /// Opens a small file, or `bundle.json`, as a verified stream.
+    pub(crate) fn open_file(&self, path: &str) -> Result<VerifiedBlob, Error> {
+        let what = format!("{path} in {}", self.name());
+        if path == FILE_NAME {
+            let document = Bytes::from(self.document().to_bytes());
+            let descriptor = Descriptor::of(FILE_MEDIA_TYPE, &document);
+            let bytes = stream::iter([Ok(document)]).boxed();
+            return Ok(VerifiedBlob::new(what, descriptor, bytes));
+        }
+        let (place, file) = self.find_file(path)?;
+        let bytes = self.stream(place.member, place.start..place.start + file.size);
+        Ok(VerifiedBlob::new(what, file_descriptor(file.size, file.digest), bytes))
+    }
+
+    fn find_file(&self, path: &str) -> Result<(FilePlace, &FileEntry), Error> {
+        let place = self.0.files.get(path);
+        let place = *place.ok_or_else(|| Error::NoSuchFile { path: path.to_owned() })?;
+        Ok((place, &self.files()[place.number]))
+    }
+
+    /// Reads content of a member in order. The bytes are not verified.
+    fn stream(&self, member: Member, range: Range<u64>) -> ByteStream {
+        let (start, end) = (range.start, range.end.min(member.size));
+        let step = if self.source().local().is_some() { READ } else { REMOTE_READ };
+        let chunks =
+            stream::try_unfold((self.clone(), start), move |(bundle, position)| async move {
+                if position >= end {
+                    return Ok(None);
+                }
+                let next = end.min(position + step);
+                let bytes = read_content(&bundle.0.file, member, position..next).await;
+                Ok(Some((bytes.map_err(Error::into_registry)?, (bundle, next))))
+            });
+        chunks.boxed()
     }
 
     /// The digest of `bundle.json`, which determines every byte of the bundle.
@@ -204,25 +244,27 @@ impl Bundle {
     }
 }
 
+/// Describes a file that is not a blob of an image.
+pub(crate) fn file_descriptor(size: u64, digest: Digest) -> Descriptor {
+    Descriptor { media_type: FILE_MEDIA_TYPE.to_owned(), digest, size, platform: None }
+}
+
 fn replan(
     document: &BundleDocument,
     files: Vec<FileEntry>,
     images: Vec<ArchiveImage>,
     include_archives: bool,
 ) -> Result<BundlePlan, Error> {
-    BundlePlan::new(&BundleContents {
-        kind: document.kind,
-        name: document.name.clone(),
-        version: document.version.clone(),
-        base_version: document.base_version.clone(),
-        commit: document.commit.clone(),
-        modified: document.modified,
-        files,
-        images,
-        platform: document.default_platform(),
-        platforms: document.platforms.clone(),
-        include_archives,
-    })
+    let (name, version) = (&*document.name, &*document.version);
+    let contents = BundleContents::new(document.kind, name, version, document.default_platform())
+        .base_version(document.base_version.clone())
+        .commit(document.commit.clone())
+        .modified(document.modified)
+        .files(files)
+        .images(images)
+        .platforms(document.platforms.clone())
+        .include_archives(include_archives);
+    BundlePlan::new(&contents)
 }
 
 /// The places of the small files and of the blobs.
@@ -269,17 +311,6 @@ impl ImageSource for Bundle {
         let what = || format!("{repository}@{} in {}", descriptor.digest, self.name());
         let member = self.0.blobs.get(&descriptor.digest);
         let member = *member.ok_or_else(|| RegistryError::NotFound { what: what() })?;
-        let end = range.end.min(member.size);
-        let step = if self.source().local().is_some() { READ } else { REMOTE_READ };
-        let begin = (self.clone(), range.start);
-        let chunks = stream::try_unfold(begin, move |(bundle, position)| async move {
-            if position >= end {
-                return Ok(None);
-            }
-            let next = end.min(position + step);
-            let bytes = read_content(&bundle.0.file, member, position..next).await;
-            Ok(Some((bytes.map_err(Error::into_registry)?, (bundle, next))))
-        });
-        Ok(chunks.boxed())
+        Ok(self.stream(member, range))
     }
 }

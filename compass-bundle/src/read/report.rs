@@ -10,6 +10,7 @@ use crate::format::document::FILE_NAME;
 
 /// The result of verifying a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VerifyReport {
     /// The size of the file in bytes.
     pub size: u64,
@@ -23,6 +24,7 @@ pub struct VerifyReport {
 
 /// Damage at one place of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Damage {
     /// The file in the bundle, if the damage is inside one.
     pub file: Option<String>,

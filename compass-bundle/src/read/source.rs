@@ -17,6 +17,10 @@ use crate::Error;
 
 /// A file that is read in ranges, locally or remotely.
 ///
+/// Implementations: [`LocalFile`], [`Bytes`] in memory, and
+/// [`SeekSource`](super::SeekSource) for readers of the standard library. `store::open_source`
+/// opens files at URLs.
+///
 /// # Contract
 /// [`read`](Self::read) returns exactly the bytes of the range; readers report fewer or more as
 /// [`Error::Io`]. The file does not change while it is open.
@@ -68,8 +72,29 @@ pub(crate) async fn read_exact(
         return Ok(bytes);
     }
     let message = format!("the source returned {} bytes instead of {expected}", bytes.len());
-    let error = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, message);
-    Err(Error::io("read", Path::new(&source.name()))(error))
+    Err(read_error(source, std::io::Error::new(std::io::ErrorKind::UnexpectedEof, message)))
+}
+
+/// Creates the error of a failed read, which names the source.
+pub(super) fn read_error(source: &dyn BundleSource, error: std::io::Error) -> Error {
+    Error::io("read", Path::new(&source.name()))(error)
+}
+
+/// Bytes in memory, named `memory` in messages.
+#[async_trait]
+impl BundleSource for Bytes {
+    fn name(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let part = part_of(&(0, self.clone()), &range);
+        part.ok_or_else(|| read_error(self, std::io::ErrorKind::UnexpectedEof.into()))
+    }
 }
 
 /// A local file.
@@ -131,9 +156,7 @@ impl BundleSource for LocalFile {
             file.read_into(&mut bytes, range)?;
             Ok(bytes.into())
         });
-        read.await.unwrap_or_else(|stopped| {
-            Err(Error::io("read", &self.path)(std::io::Error::other(stopped)))
-        })
+        read.await.unwrap_or_else(|stopped| Err(read_error(self, std::io::Error::other(stopped))))
     }
 
     async fn checksum(&self) -> Result<Option<Digest>, Error> {
@@ -159,7 +182,7 @@ const WINDOW: u64 = 32 << 10;
 fn part_of((offset, bytes): &(u64, Bytes), range: &Range<u64>) -> Option<Bytes> {
     let start = usize::try_from(range.start.checked_sub(*offset)?).ok()?;
     let end = usize::try_from(range.end.checked_sub(*offset)?).ok()?;
-    (end <= bytes.len()).then(|| bytes.slice(start..end))
+    (start <= end && end <= bytes.len()).then(|| bytes.slice(start..end))
 }
 
 impl BufferedSource {

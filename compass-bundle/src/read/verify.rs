@@ -1,11 +1,14 @@
 //! Verifies every byte of a bundle.
 
+use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use compass_registry::{Digest, Hasher, Progress};
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 
 use super::checksum::read_checksum;
 use super::configs::Configs;
@@ -19,6 +22,7 @@ use crate::plan::members::Content;
 
 /// The options of [`Bundle::verify`].
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct VerifyOptions {
     /// Whether to verify the structure only: everything but layers and configurations.
     pub quick: bool,
@@ -34,6 +38,8 @@ impl Default for VerifyOptions {
     }
 }
 
+setters!(VerifyOptions { quick: bool, jobs: usize, progress: Arc<dyn Progress> });
+
 impl Bundle {
     /// Reads the whole file and compares every byte with the plan.
     ///
@@ -45,8 +51,8 @@ impl Bundle {
     /// If the file cannot be read. Damage is part of the result.
     ///
     /// # Cancellation
-    /// Dropping the future does not stop the threads that verify a local file: they read it to its
-    /// end. A remote file is not read further.
+    /// If the future is dropped, the threads that verify a local file stop after their current read,
+    /// and a remote file is not read further.
     pub async fn verify(&self, options: &VerifyOptions) -> Result<VerifyReport, Error> {
         let (bundle, options) = (self.clone(), options.clone());
         let quick = options.quick;
@@ -54,8 +60,11 @@ impl Bundle {
         let passing = Arc::clone(&configs);
         let mut found = match self.source().local().cloned() {
             Some(file) => {
-                let proof = spawn_blocking(move || bundle.verify_local(&file, &options, &passing));
-                proof.await.map_err(|error| Error::damaged(error.to_string()))??
+                let file = StoppableFile { file, stopped: CancellationToken::new() };
+                let _stop_on_drop = file.stopped.clone().drop_guard();
+                let verify = move || bundle.verify_local(&file, &options, &passing);
+                let verified = spawn_blocking(verify).await;
+                verified.map_err(|error| Error::damaged(error.to_string()))??
             }
             None => bundle.verify_in_order(&options, &passing).await?,
         };
@@ -68,7 +77,7 @@ impl Bundle {
 
     fn verify_local(
         &self,
-        file: &LocalFile,
+        file: &StoppableFile,
         options: &VerifyOptions,
         configs: &Configs,
     ) -> Result<VerifyReport, Error> {
@@ -133,6 +142,22 @@ fn wanted(plan: &BundlePlan, quick: bool) -> impl Iterator<Item = usize> {
     (0..plan.members().len()).filter(move |number| !quick || !is_blob(number))
 }
 
+/// A local file whose reads fail after the verification was dropped.
+struct StoppableFile {
+    file: LocalFile,
+    stopped: CancellationToken,
+}
+
+impl StoppableFile {
+    /// Reads bytes into `buffer`.
+    fn read_into(&self, buffer: &mut Vec<u8>, range: Range<u64>) -> Result<(), Error> {
+        if self.stopped.is_cancelled() {
+            return Err(Error::io("verify", self.file.path())(ErrorKind::Interrupted.into()));
+        }
+        self.file.read_into(buffer, range)
+    }
+}
+
 /// Creates the verifier of a member, which keeps the content of a configuration.
 fn begin<'p>(plan: &'p BundlePlan, number: usize, configs: &Configs) -> MemberVerifier<'p> {
     let mut verifier = MemberVerifier::new(plan, number);
@@ -142,7 +167,7 @@ fn begin<'p>(plan: &'p BundlePlan, number: usize, configs: &Configs) -> MemberVe
     verifier
 }
 
-fn digest(file: &LocalFile, size: u64, progress: &dyn Progress) -> Result<Digest, Error> {
+fn digest(file: &StoppableFile, size: u64, progress: &dyn Progress) -> Result<Digest, Error> {
     let (mut hasher, mut buffer, mut position) = (Hasher::default(), Vec::new(), 0);
     while position < size {
         let next = size.min(position + READ);
@@ -162,5 +187,25 @@ pub(crate) fn check_sidecar(path: &Path, digest: Digest) -> Result<(), Error> {
             Err(Error::damaged(format!("{name}: its .sha256 has another digest than {digest}")))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stoppable_file_stopped_reads_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [7; 100]).unwrap();
+        let file = LocalFile::open(file.path()).unwrap();
+        let (file, mut buffer) =
+            (StoppableFile { file, stopped: CancellationToken::new() }, Vec::new());
+        file.read_into(&mut buffer, 0..50).unwrap();
+        assert_eq!(buffer, [7; 50]);
+        file.stopped.cancel();
+        let stopped = file.read_into(&mut buffer, 50..100);
+        assert!(matches!(stopped, Err(Error::Io { .. })), "{stopped:?}");
+        assert_eq!(buffer, [7; 50]);
     }
 }

@@ -110,15 +110,8 @@ mod tests {
         let text = json!({"manifests": [child.descriptor()], "schemaVersion": 2});
         // JSON with other formatting than that of this crate.
         let root = RawManifest::new(media_type::OCI_INDEX, format!(" {text}"));
-        let before = ArchiveImage {
-            reference: "h.example/a:v1".parse().unwrap(),
-            repository: "a".parse().unwrap(),
-            platform: None,
-            root,
-            children: vec![child],
-            omitted_platforms: Vec::new(),
-            unavailable: Vec::new(),
-        };
+        let mut before = ArchiveImage::new("h.example/a:v1".parse().unwrap(), root);
+        before.children = vec![child];
         let changed =
             HashMap::from([(digest("zstd"), Descriptor::of(media_type::OCI_LAYER_GZIP, b"x"))]);
         let after = image(before.clone(), &changed).unwrap();

@@ -39,7 +39,7 @@ impl BundleSource for Memory {
 async fn open(bytes: Vec<u8>) -> Result<ForeignPackage, String> {
     match Package::read(Arc::new(Memory(bytes.into()))).await {
         Ok(Package::Foreign(package)) => Ok(package),
-        Ok(Package::Bundle(_)) => panic!("it is not a bundle"),
+        Ok(_) => panic!("it is not a bundle"),
         Err(error @ (Error::Damaged { .. } | Error::NotABundle { .. })) => Err(error.to_string()),
         Err(error) => panic!("the error does not concern the package: {error:?}"),
     }

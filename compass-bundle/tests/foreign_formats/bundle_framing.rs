@@ -5,6 +5,7 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
+use tokio_tar::{EntryType, Header};
 
 use super::archives::{file, tar};
 use super::docker_save::{Image, Saved, app};
@@ -45,6 +46,23 @@ async fn damaged_package_framed_as_bundle_is_error() {
     for bytes in [&flipped[..], cut] {
         assert!(evaluate(bytes).await.is_err(), "the checksum of the gzip member is wrong");
     }
+}
+
+#[tokio::test]
+async fn extended_header_first_is_no_bundle() {
+    let record = b"21 path=p/short.yaml\n";
+    let mut header = Header::new_ustar();
+    header.set_path("@PaxHeader").unwrap();
+    header.set_entry_type(EntryType::XHeader);
+    header.set_size(record.len() as u64);
+    header.set_cksum();
+    let mut record = record.to_vec();
+    record.resize(512, 0);
+    let whole = [header.as_bytes().to_vec(), record, file("short", b"a: b\n"), package()].concat();
+    assert_eq!(evaluate(&stored(&whole)).await.map(|outcome| outcome.problems), Ok(vec![]));
+    let cut = stored(&whole[..whole.len() - 3000]);
+    let reason = evaluate(&cut).await.err().unwrap();
+    assert!(reason.contains("truncated"), "{reason}");
 }
 
 #[tokio::test]

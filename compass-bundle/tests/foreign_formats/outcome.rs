@@ -25,7 +25,7 @@ pub(crate) async fn evaluate(bytes: &[u8]) -> Result<Outcome, String> {
     let source = Arc::new(LocalFile::open(&path).unwrap());
     let package = match Package::read(source).await.map_err(|error| error.to_string())? {
         Package::Foreign(package) => package,
-        Package::Bundle(_) => return Err("it is a bundle".to_owned()),
+        _ => return Err("it is a bundle".to_owned()),
     };
     let found = package.problems();
     let problems: Vec<_> = found

@@ -55,7 +55,7 @@ pub(crate) async fn plan(
         BundleKind::Hotfix => vec![FileEntry::new("default/a/b/values.yaml", "_config: {}\n")],
         BundleKind::Product => vec![
             FileEntry::new("product.yaml", "metadata: {name: compass}\n"),
-            FileEntry::new("install.sh", "#!/bin/sh\n").with_mode(0o755),
+            FileEntry::new("install.sh", "#!/bin/sh\n").mode(0o755),
         ],
         _ => vec![FileEntry::new("gpu.yaml", "metadata: {name: gpu}\n")],
     };
@@ -64,37 +64,38 @@ pub(crate) async fn plan(
         BundleKind::Product => ("compass", "v2.7.0"),
         _ => ("gpu", "v0.1.0"),
     };
-    BundlePlan::new(&BundleContents {
-        kind,
-        name: name.to_owned(),
-        version: version.to_owned(),
-        base_version: None,
-        commit: None,
-        modified: 1_700_000_000,
-        files,
-        images,
-        platform: platform(),
-        platforms: Vec::new(),
-        include_archives,
-    })
-    .unwrap()
+    let contents = BundleContents::new(kind, name, version, platform())
+        .modified(1_700_000_000)
+        .files(files)
+        .images(images)
+        .include_archives(include_archives);
+    BundlePlan::new(&contents).unwrap()
 }
 
 /// A product that contains only these images.
 pub(crate) fn product(images: Vec<ArchiveImage>, include_archives: bool) -> BundleContents {
-    BundleContents {
-        kind: BundleKind::Product,
-        name: "compass".to_owned(),
-        version: "v2.7.0".to_owned(),
-        base_version: None,
-        commit: None,
-        modified: 0,
-        files: Vec::new(),
-        images,
-        platform: platform(),
-        platforms: Vec::new(),
-        include_archives,
+    BundleContents::new(BundleKind::Product, "compass", "v2.7.0", platform())
+        .images(images)
+        .include_archives(include_archives)
+}
+
+/// A gzip member of stored blocks (`docs/bundle-format.md`, "Framing").
+pub(crate) fn gzip_member(content: &[u8]) -> Vec<u8> {
+    let mut member = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    let mut blocks: Vec<_> = content.chunks(65_535).collect();
+    if blocks.is_empty() {
+        blocks.push(b"");
     }
+    for (number, block) in blocks.iter().enumerate() {
+        let length = u16::try_from(block.len()).unwrap();
+        member.push(u8::from(number + 1 == blocks.len()));
+        member.extend([length.to_le_bytes(), (!length).to_le_bytes()].concat());
+        member.extend(*block);
+    }
+    let mut crc = flate2::Crc::new();
+    crc.update(content);
+    member.extend([crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].concat());
+    member
 }
 
 /// Counts opened blobs and bytes, and stalls after `limit` bytes.

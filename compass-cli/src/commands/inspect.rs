@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::process::ExitCode;
 
-use compass_bundle::document::{BundleDocument, BundleImage, BundleKind, PlacedBlob, StoredImage};
-use compass_bundle::{ArchiveImage, Bundle, ForeignImage, ForeignPackage, Package};
+use compass_bundle::document::{BundleDocument, BundleImage, BundleKind, PlacedBlob};
+use compass_bundle::{ArchiveImage, Bundle, ForeignImage, ForeignPackage};
 use compass_registry::{Descriptor, Digest, Manifest, Platform, RawManifest};
 use serde_json::{Value, json};
 
@@ -21,23 +21,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
-    match open(&args.bundle, global).await? {
-        Package::Bundle(bundle) => {
-            let document = bundle.document();
-            output.result(
-                || {
-                    let mut json = serde_json::to_value(document).unwrap_or_default();
-                    json["digest"] = json!(bundle.digest());
-                    json
-                },
-                || describe_bundle(&bundle),
-            );
-        }
-        Package::Foreign(package) => {
-            let notes = package.notes().into_iter().chain(package.unavailable_layers());
-            notes.for_each(|note| output.warn(&note));
-            output.result(|| package_json(&package), || describe_package(&package));
-        }
+    let package = open(&args.bundle, global).await?;
+    if let Some(bundle) = package.as_bundle() {
+        let json = || {
+            let mut json = serde_json::to_value(bundle.document()).unwrap_or_default();
+            json["digest"] = json!(bundle.digest());
+            json
+        };
+        output.result(json, || describe_bundle(bundle));
+    }
+    if let Some(package) = package.as_foreign() {
+        let notes = package.notes().into_iter().chain(package.unavailable_layers());
+        notes.for_each(|note| output.warn(&note));
+        output.result(|| package_json(package), || describe_package(package));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -129,7 +125,7 @@ fn layers<'m>(manifests: impl Iterator<Item = &'m RawManifest>) -> Vec<Descripto
 }
 
 fn describe_stored(
-    stored: &StoredImage,
+    stored: &BundleImage,
     image: &ArchiveImage,
     uses: &HashMap<Digest, usize>,
 ) -> String {

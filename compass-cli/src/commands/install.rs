@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use compass_bundle::store::redact_url;
-use compass_bundle::{Installed, Package, install};
+use compass_bundle::{ForeignPackage, Installed, Package, install};
 use compass_registry::RegistryPrefix;
 use serde_json::{Value, json};
 
@@ -69,10 +69,8 @@ fn report(package: &Package, installed: &[Installed], output: &Output) {
 
 /// The files of a foreign package that are not images, and are not installed.
 fn other_files(package: &Package) -> Vec<String> {
-    match package {
-        Package::Bundle(_) => Vec::new(),
-        Package::Foreign(_) => package.files().into_iter().map(|file| file.path).collect(),
-    }
+    let files = package.as_foreign().map(ForeignPackage::files).unwrap_or_default();
+    files.iter().map(|file| file.path.clone()).collect()
 }
 
 /// The maximum number of files that the message names.

@@ -178,19 +178,16 @@ pub(crate) async fn plan(
     let images::ResolvedImages { source, images } =
         images::resolve(&references, options, registries, output).await?;
     let (commit, modified) = last_change(repository, &release.paths, output)?;
-    let contents = BundleContents {
-        kind: release.kind,
-        name: release.name,
-        version: release.version,
-        base_version: release.base,
-        commit,
-        modified,
-        files: release.files,
-        images,
-        platform: options.platforms.default_platform().clone(),
-        platforms: platforms_in_name(&options.platforms, &default_platform(repository)?),
-        include_archives: options.include_archives,
-    };
+    let platform = options.platforms.default_platform().clone();
+    let named = platforms_in_name(&options.platforms, &default_platform(repository)?);
+    let contents = BundleContents::new(release.kind, release.name, release.version, platform)
+        .base_version(release.base)
+        .commit(commit)
+        .modified(modified)
+        .files(release.files)
+        .images(images)
+        .platforms(named)
+        .include_archives(options.include_archives);
     let plan = BundlePlan::new(&contents)?;
     Ok(PlannedBundle { plan, contents, images: source })
 }
@@ -203,11 +200,10 @@ fn default_platform(repository: &Repository) -> Result<Platform> {
 
 /// The platforms in the name of a bundle: those of the bundle, if the default is not one of them.
 fn platforms_in_name(platforms: &Platforms, default: &Platform) -> Vec<Platform> {
-    let listed = match platforms {
-        Platforms::All(_) => return Vec::new(),
-        Platforms::One(platform) => std::slice::from_ref(platform),
-        Platforms::Several(platforms) => platforms,
-    };
+    if matches!(platforms, Platforms::All(_)) {
+        return Vec::new();
+    }
+    let listed = platforms.wanted();
     let is_default = |one: &Platform| one.satisfies(default) && default.satisfies(one);
     if listed.iter().any(is_default) { Vec::new() } else { listed.to_vec() }
 }

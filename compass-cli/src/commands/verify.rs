@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use compass_bundle::store::{open_source, redact_url};
-use compass_bundle::{Damage, Package, VerifyOptions, VerifyReport, verify_unreadable};
+use compass_bundle::{Bundle, Damage, Package, VerifyOptions, VerifyReport, verify_unreadable};
 use compass_registry::Digest;
 use serde_json::{Value, json};
 
@@ -115,16 +115,12 @@ async fn verify_address(
             let notes = package.notes().into_iter().chain(package.unavailable_layers());
             notes.for_each(|note| output.warn(&note));
             let usage = referenced_images(&package).await;
-            let digest = match &package {
-                Package::Bundle(bundle) => Some(bundle.digest()),
-                Package::Foreign(_) => None,
-            };
+            let digest = package.as_bundle().map(Bundle::digest);
             Ok(Verification { verified, usage, digest })
         }
         Err(error) => {
             let progress = output.progress("verify");
-            let options =
-                VerifyOptions { quick, progress: progress.shared(), ..Default::default() };
+            let options = VerifyOptions::default().quick(quick).progress(progress.shared());
             let verified = verify_unreadable(source, &error, &options).await?;
             let Some(verified) = verified else { return Err(error.into()) };
             Ok(Verification { verified, usage: ImageUsage::default(), digest: None })
@@ -139,7 +135,7 @@ pub(crate) async fn verify_package(
     output: &Output,
 ) -> Result<VerifyReport> {
     let progress = output.progress("verify");
-    let options = VerifyOptions { quick, progress: progress.shared(), ..VerifyOptions::default() };
+    let options = VerifyOptions::default().quick(quick).progress(progress.shared());
     Ok(package.verify(&options).await?)
 }
 
@@ -156,7 +152,7 @@ pub(crate) async fn check_damage<T>(
         result,
         Err(compass_bundle::Error::Registry(error)) if error.is_mismatch()
     );
-    if !is_mismatch || matches!(package, Package::Foreign(_)) {
+    if !is_mismatch || package.as_foreign().is_some() {
         return Ok(());
     }
     let verified = verify_package(package, false, output).await?;

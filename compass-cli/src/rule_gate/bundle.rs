@@ -32,17 +32,17 @@ async fn tree(bundle: &Bundle, policy: &Policy) -> Result<Tree> {
     let document = bundle.document();
     let mut tree = Tree::new();
     let mut addons = None;
-    for entry in bundle.entries() {
-        if !is_yaml(entry.path) {
+    for entry in bundle.files() {
+        if !is_yaml(&entry.path) {
             continue;
         }
-        let bytes = bundle.file(entry.path).await?;
+        let bytes = bundle.file(&entry.path).await?;
         if document.kind == BundleKind::Product && entry.path == "product.yaml" {
-            let root = yaml::read(entry.path, &bytes).1;
+            let root = yaml::read(&entry.path, &bytes).1;
             let manifest = root.as_ref().map(ProductManifest::read).unwrap_or_default();
             addons = manifest.addons_directory().map(str::to_owned);
         }
-        let path = path_in_repository(entry.path, document, policy, addons.as_deref());
+        let path = path_in_repository(&entry.path, document, policy, addons.as_deref());
         tree.insert(path, bytes);
     }
     Ok(tree)
