@@ -15,9 +15,8 @@ use bytes::Bytes;
 use compass_registry::Progress;
 
 use self::unpack_dir::UnpackDir;
-use crate::foreign::decompress::{Decompressed, decompress};
+use crate::foreign::decompress::decompress;
 use crate::foreign::limits::Limits;
-use crate::foreign::no_archive;
 use crate::foreign::reader::reader_of;
 use crate::foreign::tar_entries::TarEntries;
 use crate::format::naming;
@@ -60,10 +59,7 @@ pub async fn unpack(
     let damaged = |error: io::Error| Error::reading(&name, error);
     let limits = Limits::for_package();
     let reader = limits.count_input_of(reader_of(source));
-    let tar = match decompress(reader, &limits).await.map_err(damaged)? {
-        Decompressed::Tar(tar) => tar,
-        Decompressed::Other { unsupported } => return Err(no_archive(&name, unsupported)),
-    };
+    let tar = decompress(reader, &limits).await.map_err(damaged)?.into_tar(&name)?;
     let mut entries = TarEntries::new(tar, &limits).await.map_err(damaged)?;
     let (mut files, mut bytes, mut count) = (0, 0, 0);
     while let Some(entry) = entries.next().await.map_err(damaged)? {

@@ -37,12 +37,14 @@ use compass_registry::{
 use tokio::io::AsyncReadExt as _;
 
 use self::contents::{BlobLocation, Contents};
-use self::decompress::{Decoded, Decompressed, decode, decompress, undecodable};
+use self::decompress::{
+    Decoded, Decompressed, decode, decompress, undecodable, unsupported_reason,
+};
 use self::hashing_reader::HashingReader;
 pub use self::images::ForeignImage;
 use self::limits::Limits;
 use self::reader::{Reader, byte_stream, reader_of};
-use self::scan::{Scan, unsupported_reason};
+use self::scan::Scan;
 use self::tar_entries::TarEntries;
 use crate::Error;
 use crate::format::document::FILE_NAME;
@@ -96,10 +98,7 @@ impl ForeignPackage {
         file.start_hashing(compass_registry::Algorithm::Sha256, 0);
         let limits = Limits::for_package();
         let reader = limits.count_input_of(file.reader());
-        let tar = match decompress(reader, &limits).await.map_err(not)? {
-            Decompressed::Tar(tar) => tar,
-            Decompressed::Other { unsupported } => return Err(no_archive(&name, unsupported)),
-        };
+        let tar = decompress(reader, &limits).await.map_err(not)?.into_tar(&name)?;
         let scan = Scan::read(tar, limits).await.map_err(not)?;
         let passed = file.finish();
         let digest = (passed.size == source.size()).then_some(passed.sha256);
@@ -302,16 +301,6 @@ async fn decompressed_blob(blob: Reader, limits: &Limits) -> std::io::Result<Rea
         Decoded::Compressed(_, reader) | Decoded::Plain(reader) => Ok(reader),
         Decoded::Unsupported(name) => Err(std::io::Error::other(unsupported_reason(name))),
         Decoded::Undecodable(compression) => Err(undecodable(compression)),
-    }
-}
-
-pub(crate) fn no_archive(name: &str, unsupported: Option<&'static str>) -> Error {
-    match unsupported {
-        Some(format) => {
-            let reason = format!("it {}", unsupported_reason(format));
-            Error::not_a_bundle(name, reason)
-        }
-        None => Error::not_a_bundle(name, "it is not a tar archive"),
     }
 }
 

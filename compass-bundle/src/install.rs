@@ -13,6 +13,7 @@ use compass_registry::{
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use self::offset_progress::OffsetProgress;
+use self::sequential::SequentialPush;
 use crate::Error;
 use crate::foreign::ForeignPackage;
 use crate::package::{Backend, Image, Package};
@@ -128,8 +129,9 @@ impl Installer<'_> {
         let needed: Vec<_> = needed.map(|(image, _)| image).collect();
         let progress = Arc::new(OffsetProgress::new(&self.options.progress));
         let first: Arc<dyn Progress> = progress.clone();
-        let mut pushed =
-            sequential::push((package, &needed), &*self.sink, self.place, &first).await?;
+        let (sink, place) = (&*self.sink, self.place);
+        let blobs = SequentialPush { package, sink, place, progress: &first };
+        let mut pushed = blobs.run(&needed).await?;
         // Each layer that is still missing is read from the start of the file on: concurrent reads
         // would slow each other down.
         let progress = Arc::new(progress.second_pass());

@@ -58,14 +58,14 @@ pub enum Package {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PackageFile {
-    /// The path: of a bundle below its directory, of a foreign package in the archive.
+    /// The path: in a bundle below its directory, in a foreign package from the root of the archive.
     pub path: String,
     /// Size in bytes.
     pub size: u64,
     /// Digest of the content.
     pub digest: Digest,
-    /// Permissions, such as `0o755`. `None` for foreign packages, whose permissions are those of
-    /// the disk they were created on.
+    /// Permissions, such as `0o755`. `None` for foreign packages, whose permissions depend on the
+    /// disk that they were created on.
     pub mode: Option<u32>,
 }
 
@@ -84,12 +84,12 @@ impl From<ForeignPackage> for Package {
 impl Package {
     /// Opens a package. Reads only the start of a bundle, and all of a foreign package.
     ///
-    /// The content decides: a bundle has `bundle.json` as its first entry. The gzip framing does
-    /// not decide, because other tools write the same framing.
+    /// A file is a bundle if its first entry is `bundle.json`. The gzip framing is not sufficient,
+    /// because other tools write the same framing.
     ///
     /// # Errors
-    /// As [`Bundle::read`] and [`ForeignPackage::read`]. For a file that starts as a bundle but is
-    /// neither, the error describes the damaged bundle.
+    /// The errors of [`Bundle::read`] if the first entry is `bundle.json`, otherwise those of
+    /// [`ForeignPackage::read`].
     pub async fn read(source: Arc<dyn BundleSource>) -> Result<Self, Error> {
         let bundle_error = match Bundle::read(Arc::clone(&source)).await {
             Ok(bundle) => return Ok(Self::Bundle(bundle)),
@@ -150,7 +150,7 @@ impl Package {
 
     /// Finds an image by its reference or digest.
     ///
-    /// `name` is the reference with or without the tag, its last components, or the digest.
+    /// `name` is the reference with or without its tag, the end of it after a `/`, or the digest.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`] if no image or several images match.

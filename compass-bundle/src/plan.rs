@@ -24,7 +24,9 @@ use self::image::{ArchiveImage, share_available_layers};
 use self::members::{MemberList, PlannedMember};
 use self::tar::TarLayout;
 use crate::Error;
-use crate::format::document::{self, BundleDocument, BundleFile, BundleKind, FORMAT_VERSION};
+use crate::format::document::{
+    self, BundleDocument, BundleFile, BundleKind, FORMAT_VERSION, ImageStore,
+};
 use crate::format::{naming, tar_entry};
 
 /// A bundle before it is written, with all sizes and offsets.
@@ -86,24 +88,14 @@ impl BundlePlan {
             return Err(Error::InvalidInput(format!("{image} is listed twice")));
         }
         files.extend(archived);
-        let document = BundleDocument {
-            format_version: FORMAT_VERSION,
-            kind: contents.kind,
-            name: contents.name.clone(),
-            version: contents.version.clone(),
-            base_version: contents.base_version.clone(),
-            platforms: contents.platforms.clone(),
-            commit: contents.commit.clone(),
-            modified,
-            files,
-            store: store.as_ref().map(|store| store.described.clone()),
-        };
+        let described_store = store.as_ref().map(|store| store.described.clone());
+        let document = document_of(contents, files, described_store);
         document.check_limits()?;
         let described = document.to_bytes();
         contents::check_document_size(described.len())?;
         let mut tar = TarLayout::new(format!("{stem}/"), modified);
         for (index, file) in contents.files.iter().enumerate() {
-            tar.small_file((&file.path, file.mode), index, file.size)?;
+            tar.small_file(index, file)?;
         }
         if let Some(store) = store {
             tar.extend(store.parts);
@@ -134,18 +126,10 @@ impl BundlePlan {
         modified: u64,
     ) -> Result<Self, Error> {
         let archive = archive::layout(image, platform, modified)?;
-        let document = BundleDocument {
-            format_version: FORMAT_VERSION,
-            kind: BundleKind::Plugin,
-            name: image.reference.to_string(),
-            version: image.root.digest().to_string(),
-            base_version: None,
-            platforms: Vec::new(),
-            commit: None,
-            modified,
-            files: Vec::new(),
-            store: None,
-        };
+        // Identifies the archive; it is not written.
+        let (name, version) = (image.reference.to_string(), image.root.digest().to_string());
+        let contents = BundleContents::new(BundleKind::Plugin, name, version, platform.clone());
+        let document = document_of(&contents.modified(modified), Vec::new(), None);
         let owners = BlobOwners::of(std::slice::from_ref(image))?;
         let mut members = MemberList::new(&owners);
         members.add_parts(archive.parts, Vec::new());
@@ -217,6 +201,25 @@ impl BundlePlan {
     pub(crate) fn document_range(&self) -> Range<u64> {
         let size = self.document.to_bytes().len() as u64;
         self.members[0].place.content_range(tar_entry::BLOCK..tar_entry::BLOCK + size)
+    }
+}
+
+fn document_of(
+    contents: &BundleContents,
+    files: Vec<BundleFile>,
+    store: Option<ImageStore>,
+) -> BundleDocument {
+    BundleDocument {
+        format_version: FORMAT_VERSION,
+        kind: contents.kind,
+        name: contents.name.clone(),
+        version: contents.version.clone(),
+        base_version: contents.base_version.clone(),
+        platforms: contents.platforms.clone(),
+        commit: contents.commit.clone(),
+        modified: contents.modified,
+        files,
+        store,
     }
 }
 

@@ -320,10 +320,10 @@ async fn package_type_depends_on_content() {
     assert!(matches!(open(&tar).await, Ok(Package::Foreign(_))));
     for left in [1, 70_000] {
         let cut = open(&bundle[..bundle.len() - left]).await.unwrap_err().to_string();
-        assert!(cut.contains("cut off"), "{cut}");
+        assert!(cut.contains("truncated"), "{cut}");
     }
     let other = open(&[&bundle[..10], b"no gzip"].concat()).await.unwrap_err().to_string();
-    assert!(other.contains("it is cut off before bundle.json"), "{other}");
+    assert!(other.contains("it is truncated before bundle.json"), "{other}");
     let text = open(b"hello").await.unwrap_err().to_string();
     assert!(text.contains("it is not a tar archive"), "{text}");
     let unreadable = Package::read(Arc::new(Unreadable)).await.unwrap_err();

@@ -316,7 +316,9 @@ fn invalid_sizes_and_names_are_rejected() {
     assert!(BundlePlan::new(&large).unwrap_err().to_string().contains("pebibyte"));
     let mut other = sample::product(Vec::new(), false);
     other.files = vec![file];
-    assert!(BundlePlan::new(&other).unwrap_err().to_string().contains("is not that of its bytes"));
+    assert!(
+        BundlePlan::new(&other).unwrap_err().to_string().contains("does not match its content")
+    );
 
     let document = |name: &str, version: &str| BundleDocument {
         format_version: 1,

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{write_below, write_file_below};
+use crate::foreign::limits::Limits;
 use crate::foreign::{ForeignFile, ForeignPackage};
 use crate::read::Bundle;
 use crate::{Error, Package};
@@ -39,7 +40,7 @@ async fn write_foreign(package: &ForeignPackage, directory: &Path) -> Result<Vec
         named.entry(package.target_of(&file.path)).or_default().push(file);
     }
     let mut paths = Vec::new();
-    let mut entries = package.entries().await?;
+    let mut entries = package.entries(&Limits::default()).await?;
     while let Some(entry) = entries.next().await.map_err(|error| package.read_error(error))? {
         let files = named.get(entry.path.text.as_str()).filter(|_| entry.is_file());
         let Some(files) = files.filter(|files| !files.is_empty()) else { continue };
@@ -48,7 +49,7 @@ async fn write_foreign(package: &ForeignPackage, directory: &Path) -> Result<Vec
             return Err(Error::damaged(format!("{}: `{path}` {reason}", package.name())));
         }
         let (path, mode) = (entry.path.clone(), entry.mode);
-        let bytes = package.content(files[0], entry).await?;
+        let bytes = package.content(files[0], entry.into_reader()).await?;
         for file in files {
             // A file with another path is a link to this entry.
             let own = if file.path == path.text { &path.bytes } else { file.path.as_bytes() };

@@ -114,7 +114,8 @@ impl ScannedArchive {
     pub(super) async fn visit(
         &mut self,
         entry: TarEntry,
-        (memory, limits): (&mut MemoryLimit, &Limits),
+        memory: &mut MemoryLimit,
+        limits: &Limits,
     ) -> Result<()> {
         let is_description = matches!(entry.path.text.as_str(), "manifest.json" | "index.json");
         if self.is_full() && !is_description {
@@ -127,7 +128,7 @@ impl ScannedArchive {
         let (content, inside) = read_content(&raw, limits).await;
         raw.skip_rest().await.map_err(|error| in_entry(&entry.path.text, &error))?;
         let (head, digests) = (raw.take_head(), raw.finish());
-        self.add(entry.path.text, (digests, head, content, inside), memory)
+        self.add(entry.path.text, ScannedEntry { digests, head, content, inside }, memory)
     }
 
     /// Whether the index is full. Only image archives must be indexed completely.
@@ -136,29 +137,30 @@ impl ScannedArchive {
         self.is_too_large
     }
 
+    /// Indexes a file. Of content other than JSON, only the first bytes are kept.
     pub(super) fn add(
         &mut self,
         path: String,
-        (digests, head, content, inside): (Digests, Bytes, EntryContent, NestedContent),
+        mut entry: ScannedEntry,
         memory: &mut MemoryLimit,
     ) -> Result<()> {
-        let is_whole = head.len() as u64 == digests.size && head.len() <= MAX_HEAD;
+        let head = &entry.head;
+        let is_whole = entry.has_full_content() && head.len() <= MAX_HEAD;
         let is_json = is_whole && matches!(head.trim_ascii_start().first(), Some(b'{' | b'['));
-        let head = match is_json && self.kept + head.len() <= MAX_KEPT {
-            true => head,
-            false => Bytes::copy_from_slice(&head[..head.len().min(4)]),
-        };
-        memory.reserve(&path, head.len())?;
-        self.kept += head.len();
+        if !is_json || self.kept + head.len() > MAX_KEPT {
+            entry.head = Bytes::copy_from_slice(&head[..head.len().min(4)]);
+        }
+        memory.reserve(&path, entry.head.len())?;
+        self.kept += entry.head.len();
         match self.entries.entry(path) {
             // Identical duplicates are harmless: every reader sees the same content.
-            Occupied(present) if present.get().digests == digests => Ok(()),
+            Occupied(present) if present.get().digests == entry.digests => Ok(()),
             Occupied(present) => {
                 let reason = "it exists twice with different content";
                 Err(in_file(present.key(), &Error::new(ErrorKind::Unsupported, reason)))
             }
             Vacant(free) => {
-                free.insert(ScannedEntry { digests, head, content, inside });
+                free.insert(entry);
                 Ok(())
             }
         }

@@ -1,6 +1,6 @@
 //! Decompression by detected format.
 
-use std::io::{Cursor, Error, Result};
+use std::io::{Cursor, Error};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -22,6 +22,30 @@ pub(crate) enum Decompressed {
     },
 }
 
+impl Decompressed {
+    /// Returns the tar archive.
+    ///
+    /// # Errors
+    /// [`NotABundle`](crate::Error::NotABundle) for other files; `name` names the file.
+    pub(crate) fn into_tar(self, name: &str) -> Result<Reader, crate::Error> {
+        match self {
+            Self::Tar(tar) => Ok(tar),
+            Self::Other { unsupported: None } => {
+                Err(crate::Error::not_a_bundle(name, "it is not a tar archive"))
+            }
+            Self::Other { unsupported: Some(format) } => {
+                let reason = format!("it {}", unsupported_reason(format));
+                Err(crate::Error::not_a_bundle(name, reason))
+            }
+        }
+    }
+}
+
+/// Reason and advice for an unsupported compression format.
+pub(super) fn unsupported_reason(format: &str) -> String {
+    format!("is compressed with {format}, which is not supported: compress it with gzip or zstd")
+}
+
 /// Content after the outermost compression is removed.
 pub(crate) enum Decoded {
     Plain(Reader),
@@ -39,13 +63,17 @@ const MAX_COMPRESSIONS: usize = 2;
 const HEADER_SIZE: u64 = 512;
 
 /// Removes the outermost compression.
-pub(crate) async fn decode(reader: Reader, limits: &Limits) -> Result<Decoded> {
+pub(crate) async fn decode(reader: Reader, limits: &Limits) -> std::io::Result<Decoded> {
     let input = InputCounter::default();
     decode_counted(count_input(reader, &input), &input, limits).await
 }
 
 /// As [`decode`]. `input` counts the bytes of the outermost reader, which the caller has set up.
-async fn decode_counted(reader: Reader, input: &InputCounter, limits: &Limits) -> Result<Decoded> {
+async fn decode_counted(
+    reader: Reader,
+    input: &InputCounter,
+    limits: &Limits,
+) -> std::io::Result<Decoded> {
     let (head, whole) = peek_header(reader).await?;
     let (compression, is_sure) = match Compression::sniff(&head) {
         _ if is_tar(&head) => return Ok(Decoded::Plain(whole)),
@@ -69,7 +97,7 @@ async fn decode_counted(reader: Reader, input: &InputCounter, limits: &Limits) -
 /// # Errors
 /// An I/O error if content has a valid compression header but cannot be decompressed, or if it is
 /// compressed more than twice.
-pub(crate) async fn decompress(reader: Reader, limits: &Limits) -> Result<Decompressed> {
+pub(crate) async fn decompress(reader: Reader, limits: &Limits) -> std::io::Result<Decompressed> {
     let input = InputCounter::default();
     let mut reader = count_input(reader, &input);
     for _ in 0..=MAX_COMPRESSIONS {
@@ -97,7 +125,7 @@ pub(crate) fn undecodable(compression: Compression) -> Error {
 }
 
 /// Decompresses zstd. The decoder shares `memory` with others.
-pub(crate) fn decode_zstd(reader: Reader, memory: DecoderMemory) -> Result<Reader> {
+pub(crate) fn decode_zstd(reader: Reader, memory: DecoderMemory) -> std::io::Result<Reader> {
     let (input, limits) = (InputCounter::default(), Limits::with_memory(memory));
     Ok(Box::pin(Decompressor::new(Compression::Zstd, reader, input, limits)?))
 }
@@ -110,7 +138,7 @@ fn count_input(reader: Reader, input: &InputCounter) -> Reader {
 }
 
 /// Reads the first bytes of a reader; returns them, and a reader that starts with them.
-async fn peek_header(mut reader: Reader) -> Result<(Vec<u8>, Reader)> {
+async fn peek_header(mut reader: Reader) -> std::io::Result<(Vec<u8>, Reader)> {
     let mut head = Vec::new();
     (&mut reader).take(HEADER_SIZE).read_to_end(&mut head).await?;
     let whole = Box::pin(Cursor::new(head.clone()).chain(reader));

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use compass_registry::{Algorithm, Digest};
 
 use super::ForeignFile;
-use super::archive::{MemoryLimit, ScannedArchive, UNLISTED};
+use super::archive::{MemoryLimit, ScannedArchive, ScannedEntry, UNLISTED};
 use super::compression::has_tar_suffix;
-use super::decompress::{Decoded, Decompressed, decode, decompress};
+use super::decompress::{Decoded, Decompressed, decode, decompress, unsupported_reason};
 use super::entry_content::{EntryContent, MAX_NON_TAR, finish_compressed};
 use super::hashing_reader::HashingReader;
 use super::limits::Limits;
@@ -107,7 +107,7 @@ impl Scan {
         let path = entry.path.text.clone();
         let raw = entry.start_hashing();
         let before = self.memory;
-        let inspected = inspect_file(&path, &raw, (&mut self.memory, &self.limits)).await;
+        let inspected = inspect_file(&path, &raw, &mut self.memory, &self.limits).await;
         let is_image = matches!(&inspected.archive, Ok(Some(archive)) if archive.is_image());
         if !is_image {
             // Nothing is kept of files that are not image archives.
@@ -126,8 +126,9 @@ impl Scan {
         if let Some(reason) = unread_reason(&path, &inspected) {
             self.unread_files.push((path.clone(), reason));
         }
-        let described = (digests, head, inspected.content, NestedContent::Nothing);
-        self.root.add(path.clone(), described, &mut self.memory)?;
+        let (content, inside) = (inspected.content, NestedContent::Nothing);
+        let entry = ScannedEntry { digests, head, content, inside };
+        self.root.add(path.clone(), entry, &mut self.memory)?;
         match inspected.archive {
             Ok(Some(archive)) if archive.is_image() => self.archives.push((path, archive)),
             Ok(other) => {
@@ -162,7 +163,8 @@ impl Scan {
 async fn inspect_file(
     path: &str,
     raw: &HashingReader,
-    (memory, limits): (&mut MemoryLimit, &Limits),
+    memory: &mut MemoryLimit,
+    limits: &Limits,
 ) -> InspectedFile {
     let opened = match decode(raw.reader(), limits).await {
         Ok(opened) => opened,
@@ -180,13 +182,13 @@ async fn inspect_file(
             InspectedFile { content: EntryContent::Plain, archive: archive_or_file(path, None) }
         }
         Decoded::Plain(reader) => {
-            let archive = read_archive(path, reader, (memory, limits)).await;
+            let archive = read_archive(path, reader, memory, limits).await;
             InspectedFile { content: EntryContent::Plain, archive }
         }
         Decoded::Compressed(compression, reader) => {
             let hashed = HashingReader::new(reader);
             hashed.start_hashing(Algorithm::Sha256, 0);
-            let archive = read_archive(path, hashed.reader(), (memory, limits)).await;
+            let archive = read_archive(path, hashed.reader(), memory, limits).await;
             let limit = if matches!(archive, Ok(None)) { MAX_NON_TAR } else { u64::MAX };
             let content = finish_compressed(&hashed, compression, limit).await;
             InspectedFile { content, archive }
@@ -199,7 +201,8 @@ async fn inspect_file(
 async fn read_archive(
     path: &str,
     reader: Reader,
-    (memory, limits): (&mut MemoryLimit, &Limits),
+    memory: &mut MemoryLimit,
+    limits: &Limits,
 ) -> Result<Option<ScannedArchive>> {
     let Decompressed::Tar(tar) = decompress(reader, limits).await? else {
         return archive_or_file(path, None);
@@ -207,7 +210,7 @@ async fn read_archive(
     let mut archive = ScannedArchive::default();
     let mut entries = TarEntries::new(tar, limits).await?;
     while let Some(entry) = entries.next().await? {
-        archive.visit(entry, (memory, limits)).await?;
+        archive.visit(entry, memory, limits).await?;
     }
     if archive.is_image() && archive.is_too_large() {
         let reason = "an image archive contains too many files";
@@ -251,11 +254,6 @@ fn unread_reason(path: &str, inspected: &InspectedFile) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// Reason and advice for an unsupported compression format.
-pub(super) fn unsupported_reason(format: &str) -> String {
-    format!("is compressed with {format}, which is not supported: compress it with gzip or zstd")
 }
 
 /// Why images in directories and nested archives are not read, or `None` if there are none. Images

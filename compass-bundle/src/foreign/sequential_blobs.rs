@@ -6,9 +6,10 @@ use compass_registry::Digest;
 
 use super::decompress::{Decompressed, decompress};
 use super::limits::Limits;
-use super::reader::{Reader, reader_of};
+use super::reader::Reader;
 use super::tar_entries::TarEntries;
 use super::{ForeignPackage, decompressed_blob};
+use crate::Error;
 
 /// Path of the archive in the package, and path of the entry.
 type EntryLocation = (Option<String>, String);
@@ -26,23 +27,16 @@ pub(crate) struct SequentialBlobs {
 }
 
 impl SequentialBlobs {
-    /// Opens the package at its start. Returns `None` if the file is no longer a package.
-    pub(crate) async fn open(package: &ForeignPackage) -> std::io::Result<Option<Self>> {
+    /// Opens the package at its start.
+    pub(crate) async fn open(package: &ForeignPackage) -> Result<Self, Error> {
         let limits = Limits::default();
-        let source = reader_of(package.source());
-        let Decompressed::Tar(tar) = decompress(source, &limits).await? else { return Ok(None) };
         let blobs = package.0.blobs.iter().map(|(digest, at)| {
             ((at.archive.clone(), at.entry.clone()), (*digest, at.is_decompressed))
         });
         let blobs: HashMap<EntryLocation, _> = blobs.collect();
         let archives = blobs.keys().filter_map(|(archive, _)| archive.clone()).collect();
-        Ok(Some(Self {
-            package: TarEntries::new(tar, &limits).await?,
-            archive: None,
-            archives,
-            blobs,
-            limits,
-        }))
+        let package = package.entries(&limits).await?;
+        Ok(Self { package, archive: None, archives, blobs, limits })
     }
 
     pub(crate) async fn next(&mut self) -> std::io::Result<Option<(Digest, Reader)>> {

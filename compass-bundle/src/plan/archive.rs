@@ -8,7 +8,7 @@ use serde_json::json;
 use super::image::ArchiveImage;
 use super::tar::{Part, TarLayout, blob_path};
 use crate::Error;
-use crate::format::document::{BundleImage, PlacedBlob};
+use crate::format::document::BundleImage;
 use crate::format::gzip;
 use crate::format::tar_entry;
 
@@ -51,12 +51,10 @@ pub(crate) fn layout(
 
     let mut blobs = Vec::new();
     for manifest in image.manifests() {
-        let offset = tar.manifest(manifest)?;
-        blobs.push(PlacedBlob { descriptor: manifest.descriptor().clone(), offset });
+        blobs.push(tar.manifest(manifest)?);
     }
     for descriptor in image.blobs()? {
-        let offset = tar.blob(&descriptor)?;
-        blobs.push(PlacedBlob { descriptor, offset });
+        blobs.push(tar.blob(&descriptor)?);
     }
     Ok(Archive { parts: tar.end()?, image: BundleImage { blobs, ..image.described(platform) } })
 }
@@ -88,8 +86,8 @@ fn docker_manifest(image: &ArchiveImage, platform: &Platform) -> Result<serde_js
     let (config, layers) = image.default_image(platform)?;
     if let Some(missing) = layers.iter().find(|layer| !image.is_available(layer)) {
         return Err(Error::InvalidInput(format!(
-            "{} cannot be loaded from an archive: its non-distributable layer {} is not in the \
-             registry, and only its owner gives it out",
+            "{} cannot be packaged as an archive: the registry does not have its non-distributable \
+             layer {}, and only its publisher distributes it",
             image.reference, missing.digest
         )));
     }

@@ -25,7 +25,7 @@ pub struct BundleContents {
     pub base_version: Option<String>,
     /// The commit that last changed the release manifest, if it is known.
     pub commit: Option<String>,
-    /// The time of all entries in seconds since 1970: that of the commit, `SOURCE_DATE_EPOCH`, or 0.
+    /// The modification time of all entries in seconds since 1970, such as the time of the commit.
     pub modified: u64,
     /// The YAML and other small files, in the order of the bundle.
     pub files: Vec<FileEntry>,
@@ -33,7 +33,7 @@ pub struct BundleContents {
     pub images: Vec<ArchiveImage>,
     /// The platform of the image that tools without index support load.
     pub platform: Platform,
-    /// The platforms in the name of the bundle; empty if they are those of the policy.
+    /// The platforms in the file name of the bundle. Empty if the name contains none.
     pub platforms: Vec<Platform>,
     /// Whether a product bundle has an archive for each image in addition to its image store. The other
     /// kinds have archives only.
@@ -52,7 +52,7 @@ pub struct FileEntry {
     pub size: u64,
     /// Digest of the content.
     pub digest: Digest,
-    /// The content, if known. A plan without it describes a bundle but cannot be written.
+    /// The content. Without it, a plan describes a bundle but cannot be written.
     pub bytes: Option<Bytes>,
 }
 
@@ -86,13 +86,13 @@ impl FileEntry {
         {
             let path = &self.path;
             return Err(Error::InvalidInput(format!(
-                "{path}: its size or digest is not that of its bytes"
+                "the size or digest of {path} does not match its content"
             )));
         }
         if self.mode & !0o777 != 0 {
             let (path, mode) = (&self.path, self.mode);
             return Err(Error::InvalidInput(format!(
-                "{path}: {mode:o} is not a mode of permission bits"
+                "the mode {mode:o} of {path} has bits other than permissions"
             )));
         }
         Ok(())
@@ -165,17 +165,21 @@ impl BundleContents {
                 || file.path.ends_with(naming::ARCHIVE_SUFFIX);
             if reserved || is_taken(&seen, &file.path) {
                 let path = &file.path;
-                return Err(Error::InvalidInput(format!("`{path}` is taken in the bundle")));
+                return Err(Error::InvalidInput(format!(
+                    "`{path}` is reserved, or is the path of another file"
+                )));
             }
             seen.insert(&file.path);
         }
         Ok(())
     }
 
-    /// Checks that the image manifests fit into the memory limit of readers.
+    /// Checks that a reader of the bundle has enough memory for the image manifests.
     ///
-    /// Otherwise a written bundle could not be opened. Call it before the layout, because a
-    /// document may list one manifest many times.
+    /// The layout copies a manifest for every image that has it, so call this before the layout.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] if they exceed the limit of 64 MiB.
     pub(crate) fn check_manifests_size(&self) -> Result<(), Error> {
         let copies = u64::from(self.has_store()) + u64::from(self.has_archives());
         let size = |manifest: &RawManifest| manifest.descriptor().size + 2 * MANIFEST;
@@ -188,7 +192,7 @@ impl BundleContents {
     }
 }
 
-/// Checks that `bundle.json` fits into the memory limit of readers.
+/// Checks that `bundle.json` does not exceed the size that readers accept.
 pub(crate) fn check_document_size(document: usize) -> Result<(), Error> {
     check_size(FILE_NAME, document as u64, MAX_DOCUMENT)
 }
@@ -197,11 +201,11 @@ fn check_size(what: &str, size: u64, most: u64) -> Result<(), Error> {
     if size <= most {
         return Ok(());
     }
-    let message = format!("{what} would have {size} bytes, and readers accept at most {most}");
+    let message = format!("{what} would have {size} bytes, which exceeds the limit of {most}");
     Err(Error::InvalidInput(message))
 }
 
-/// Returns whether a path is in use, is below a file, or is a directory of other files.
+/// Whether a path is that of another file, is below one, or is a directory that contains one.
 fn is_taken(files: &BTreeSet<&str>, path: &str) -> bool {
     let mut directories = path.match_indices('/').map(|(end, _)| &path[..end]);
     if files.contains(path) || directories.any(|directory| files.contains(directory)) {

@@ -39,8 +39,9 @@ impl ArchiveImage {
             let platform = (!root.is_index()).then(|| platforms.default_platform().clone());
             (root, platform)
         };
-        let (children, omitted_platforms) =
-            children(source, (repository, &reference), &root, platforms).await?;
+        let mut index = IndexReader::new(source, repository, &reference);
+        index.read(&root, platforms).await?;
+        let IndexReader { children, omitted_platforms, .. } = index;
         require_pinned(&reference, &root, &omitted_platforms)?;
         let mut image = Self::new(reference, root);
         image.repository = repository.clone();
@@ -101,65 +102,69 @@ impl ArchiveImage {
     }
 }
 
-/// The included manifests below an index, and the platforms of the other images.
-async fn children(
-    source: &dyn ImageSource,
-    (repository, reference): (&Repository, &Reference),
-    root: &RawManifest,
-    platforms: &Platforms,
-) -> Result<(Vec<RawManifest>, Vec<Platform>), Error> {
-    let named = |error: compass_registry::Error| error.in_image(reference);
-    let mut below = Below {
-        source,
-        repository,
-        reference,
-        taken: None,
-        children: Vec::new(),
-        omitted_platforms: Vec::new(),
-        seen: HashSet::new(),
-        bytes: root.descriptor().size,
-    };
-    let mut level = entries_of(root).map_err(named)?;
-    if matches!(platforms, Platforms::Several(_)) && root.is_index() {
-        let images = source.images_of(repository, root).await.map_err(named)?;
-        below.taken = Some(platforms.select(&images));
-    }
-    for depth in 1.. {
-        level = below.add(level).await?;
-        if level.is_empty() {
-            break;
-        }
-        if depth == MAX_INDEX_DEPTH {
-            return Err(Error::InvalidInput(format!(
-                "{reference} has indexes that are nested more than {MAX_INDEX_DEPTH} deep"
-            )));
-        }
-    }
-    Ok((below.children, below.omitted_platforms))
-}
-
-/// The manifests below an index, read level by level.
-struct Below<'s> {
+/// Reads the manifests below an index, level by level.
+struct IndexReader<'s> {
     source: &'s dyn ImageSource,
     repository: &'s Repository,
     reference: &'s Reference,
     /// The included images; `None` for all.
-    taken: Option<Vec<Digest>>,
+    included: Option<Vec<Digest>>,
     children: Vec<RawManifest>,
+    /// The platforms of the images that are not included.
     omitted_platforms: Vec<Platform>,
     seen: HashSet<Digest>,
+    /// Total size of the manifests.
     bytes: u64,
 }
 
-impl Below<'_> {
+impl<'s> IndexReader<'s> {
+    fn new(
+        source: &'s dyn ImageSource,
+        repository: &'s Repository,
+        reference: &'s Reference,
+    ) -> Self {
+        Self {
+            source,
+            repository,
+            reference,
+            included: None,
+            children: Vec::new(),
+            omitted_platforms: Vec::new(),
+            seen: HashSet::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Reads everything below `root`, which may be a single image.
+    async fn read(&mut self, root: &RawManifest, platforms: &Platforms) -> Result<(), Error> {
+        let named = |error: compass_registry::Error| error.in_image(self.reference);
+        self.bytes = root.descriptor().size;
+        let mut level = entries_of(root).map_err(named)?;
+        if matches!(platforms, Platforms::Several(_)) && root.is_index() {
+            let images = self.source.images_of(self.repository, root).await.map_err(named)?;
+            self.included = Some(platforms.select(&images));
+        }
+        for _ in 0..MAX_INDEX_DEPTH {
+            level = self.add(level).await?;
+            if level.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(Error::InvalidInput(format!(
+            "{} has indexes that are nested more than {MAX_INDEX_DEPTH} deep",
+            self.reference
+        )))
+    }
+
     /// Reads the manifests of a level and returns the entries of the next one.
     async fn add(&mut self, level: Vec<Descriptor>) -> Result<Vec<Descriptor>, Error> {
         let named = |error: compass_registry::Error| error.in_image(self.reference);
         require_images(self.reference, &level)?;
         let mut next = Vec::new();
         for entry in level {
-            let is_taken = self.taken.as_ref().is_none_or(|taken| taken.contains(&entry.digest));
-            if let Some(other) = entry.platform.filter(|_| !is_taken) {
+            let is_included =
+                self.included.as_ref().is_none_or(|included| included.contains(&entry.digest));
+            if let Some(other) = entry.platform.filter(|_| !is_included) {
                 self.omitted_platforms.push(other);
                 continue;
             }

@@ -11,7 +11,7 @@ use super::archive::{OCI_LAYOUT, index_entry};
 use super::image::ArchiveImage;
 use super::tar::{Part, TarLayout};
 use crate::Error;
-use crate::format::document::{ImageStore, PlacedBlob};
+use crate::format::document::ImageStore;
 use crate::format::tar_entry;
 
 /// The directory of the store in a bundle.
@@ -40,8 +40,7 @@ pub(crate) fn layout(
     let (mut blobs, mut seen) = (Vec::new(), BTreeSet::new());
     for manifest in images.iter().flat_map(ArchiveImage::manifests) {
         if seen.insert(manifest.digest()) {
-            let offset = tar.manifest(manifest)?;
-            blobs.push(PlacedBlob { descriptor: manifest.descriptor().clone(), offset });
+            blobs.push(tar.manifest(manifest)?);
         }
     }
     // Configurations precede all layers, so that readers know the images early.
@@ -51,8 +50,7 @@ pub(crate) fn layout(
     let layers = all.iter().flatten().filter(|blob| is_layer(&blob.media_type));
     for descriptor in configs.chain(layers) {
         if seen.insert(descriptor.digest) {
-            let offset = tar.blob(descriptor)?;
-            blobs.push(PlacedBlob { descriptor: descriptor.clone(), offset });
+            blobs.push(tar.blob(descriptor)?);
         }
     }
     let images = images.iter().map(|image| image.described(platform));

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use compass_registry::{Descriptor, RawManifest};
 
+use super::contents::FileEntry;
 use crate::Error;
+use crate::format::document::PlacedBlob;
 use crate::format::tar_entry;
 
 /// The maximum size of an archive in bytes. The sizes are untrusted, and larger sums could overflow.
@@ -61,35 +63,29 @@ impl TarLayout {
         Ok(())
     }
 
-    /// Adds an image manifest and returns the offset of its content.
-    pub(crate) fn manifest(&mut self, manifest: &RawManifest) -> Result<u64, Error> {
-        let descriptor = manifest.descriptor();
-        self.header(&blob_path(descriptor), tar_entry::FILE_MODE, descriptor.size)?;
-        let start = self.position;
-        self.part(Part::Manifest(manifest.bytes().clone()));
-        self.literal(tar_entry::padding(descriptor.size));
-        Ok(start)
+    /// Adds an image manifest and returns its place.
+    pub(crate) fn manifest(&mut self, manifest: &RawManifest) -> Result<PlacedBlob, Error> {
+        self.place(manifest.descriptor(), Part::Manifest(manifest.bytes().clone()))
     }
 
-    /// Adds a blob and returns the offset of its content.
-    pub(crate) fn blob(&mut self, descriptor: &Descriptor) -> Result<u64, Error> {
-        self.header(&blob_path(descriptor), tar_entry::FILE_MODE, descriptor.size)?;
-        let start = self.position;
-        self.part(Part::Blob(descriptor.clone()));
-        self.literal(tar_entry::padding(descriptor.size));
-        Ok(start)
+    /// Adds a blob and returns its place.
+    pub(crate) fn blob(&mut self, descriptor: &Descriptor) -> Result<PlacedBlob, Error> {
+        self.place(descriptor, Part::Blob(descriptor.clone()))
     }
 
-    /// Adds a small file, by index.
-    pub(crate) fn small_file(
-        &mut self,
-        (path, mode): (&str, u32),
-        index: usize,
-        size: u64,
-    ) -> Result<(), Error> {
-        self.header(path, mode, size)?;
-        self.part(Part::File(index, size));
-        self.literal(tar_entry::padding(size));
+    fn place(&mut self, descriptor: &Descriptor, part: Part) -> Result<PlacedBlob, Error> {
+        self.header(&blob_path(descriptor), tar_entry::FILE_MODE, descriptor.size)?;
+        let offset = self.position;
+        self.part(part);
+        self.literal(tar_entry::padding(descriptor.size));
+        Ok(PlacedBlob { descriptor: descriptor.clone(), offset })
+    }
+
+    /// Adds a small file and its index.
+    pub(crate) fn small_file(&mut self, index: usize, file: &FileEntry) -> Result<(), Error> {
+        self.header(&file.path, file.mode, file.size)?;
+        self.part(Part::File(index, file.size));
+        self.literal(tar_entry::padding(file.size));
         Ok(())
     }
 
@@ -125,9 +121,8 @@ impl TarLayout {
         self.end_literal();
         if self.position > MAX_LENGTH {
             let message =
-                "the bundle would be larger than a pebibyte: a size in a manifest is wrong"
-                    .to_owned();
-            return Err(Error::InvalidInput(message));
+                "the bundle would be larger than a pebibyte: a size in a manifest is wrong";
+            return Err(Error::InvalidInput(message.to_owned()));
         }
         Ok(self.parts)
     }

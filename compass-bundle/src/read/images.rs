@@ -46,16 +46,15 @@ impl BundleParser<'_> {
             self.skip_header(document, &file.path)?;
             let (manifests, size) = self.blobs(&image.blobs, true).await?;
             if size != file.size {
-                return Err(
-                    self.invalid(format!("{}: its size is not that of its blobs", file.path))
-                );
+                let reason = format!("the size of {} does not match its blobs", file.path);
+                return Err(self.invalid(reason));
             }
             self.skip_padding(size);
             let mut seen = HashSet::new();
             let once = image.blobs.iter().map(|blob| blob.descriptor.digest);
             let once = once.filter(|digest| seen.insert(*digest));
             let mut all = once.filter_map(|digest| manifests.get(&digest)).cloned();
-            let missing = || self.invalid(format!("{}: it holds no image manifest", file.path));
+            let missing = || self.invalid(format!("{} contains no image manifest", file.path));
             let root = all.next().ok_or_else(missing)?;
             let children = all.collect();
             images.push(archive_image(image, root, children, &digests(&image.blobs))?);

@@ -13,7 +13,7 @@ use crate::plan::members::{Content, Origin, PlannedMember};
 /// Number of bytes per read.
 pub(super) const READ: u64 = 512 << 10;
 
-/// Compares one member with the plan. The caller pushes its bytes in order.
+/// Compares one member with the plan. The caller pushes the bytes of the member in order.
 pub(super) struct MemberVerifier<'p> {
     number: usize,
     /// The offset of the next byte in the file.
@@ -26,12 +26,12 @@ pub(super) struct MemberVerifier<'p> {
     collected: Option<Vec<u8>>,
 }
 
-/// Compares the content of a member with what the plan expects at each position.
+/// Compares the content of a member with the plan.
 struct ContentVerifier<'p> {
     plan: &'p BundlePlan,
     member: &'p PlannedMember,
     position: u64,
-    /// Index of the piece of a run at the position, and the position at which the piece begins.
+    /// Index of the current piece of a run, and the position of its first byte.
     piece: (usize, u64),
     hasher: Option<Hasher>,
 }
@@ -71,13 +71,13 @@ impl<'p> MemberVerifier<'p> {
         self.collected.take()
     }
 
-    /// The next range of the file to push; `None` at the end of the member.
+    /// Returns the range of the file to push next, or `None` at the end of the member.
     pub(super) fn next_range(&self) -> Option<Range<u64>> {
         let next = self.end.min(self.offset + READ);
         (self.offset < next).then_some(self.offset..next)
     }
 
-    /// Takes the bytes of the next range.
+    /// Verifies the bytes of [`Self::next_range`].
     pub(super) fn push(&mut self, framed: &[u8]) {
         let range = self.offset..self.offset + framed.len() as u64;
         self.offset = range.end;
@@ -134,7 +134,7 @@ impl<'p> ContentVerifier<'p> {
         while !slice.is_empty() {
             let (number, start) = self.piece;
             let Some(piece) = pieces.get(number) else {
-                return Err(self.finding("bytes follow the last one that was written"));
+                return Err(self.finding("unexpected bytes follow the content"));
             };
             let end = start + piece.size;
             let left = usize::try_from(end - self.position).unwrap_or(usize::MAX);
@@ -143,7 +143,9 @@ impl<'p> ContentVerifier<'p> {
                 Origin::Layout { bytes, .. } => {
                     let from = usize::try_from(self.position - start).unwrap_or(usize::MAX);
                     if bytes.get(from..from + now.len()) != Some(now) {
-                        return Err(self.finding("the bytes are not those that were written"));
+                        return Err(
+                            self.finding("the bytes differ from those that bundle.json determines")
+                        );
                     }
                 }
                 Origin::File(_) => self.hasher.iter_mut().for_each(|hasher| hasher.update(now)),
@@ -210,8 +212,8 @@ impl<'p> ContentVerifier<'p> {
 pub(super) struct VerificationState<'p> {
     plan: &'p BundlePlan,
     damages: Vec<Damage>,
-    /// Whether bytes that `bundle.json` determines differ: then either they or `bundle.json` are
-    /// damaged.
+    /// Whether bytes that `bundle.json` determines differ from the plan. The cause is damage to these
+    /// bytes or to `bundle.json`.
     inconsistent: bool,
 }
 
@@ -224,8 +226,8 @@ impl<'p> VerificationState<'p> {
     pub(super) fn add(&mut self, verifier: MemberVerifier<'_>) {
         let number = verifier.number;
         if let Err(finding) = verifier.finish() {
-            // A damaged blob does not make `bundle.json` doubtful: the image manifest, which is
-            // compared as well, has the same digest.
+            // A wrong digest of a blob is damage to the blob: `bundle.json` and the image manifest
+            // have the same digest for it, and the image manifest is verified as well.
             let member = &self.plan.members()[number];
             self.inconsistent |= matches!(member.content, Content::Run(_));
             self.damages.push(self.damage(member, finding));
@@ -236,7 +238,7 @@ impl<'p> VerificationState<'p> {
     pub(super) fn finish(mut self) -> Vec<Damage> {
         if self.inconsistent {
             let what =
-                "the content of the bundle contradicts it: one of them is damaged".to_owned();
+                "the content of the bundle does not match it: one of them is damaged".to_owned();
             let (file, range) = (Some(FILE_NAME.to_owned()), self.plan.document_range());
             self.damages.push(Damage { file, image: None, blob: None, range, what });
         }

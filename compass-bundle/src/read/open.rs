@@ -81,8 +81,8 @@ impl Bundle {
     /// Opens a local bundle.
     ///
     /// # Errors
-    /// [`Error::NotABundle`] for other files, [`Error::Damaged`] if the parts of the bundle contradict each
-    /// other, [`Error::Io`] if the file cannot be read.
+    /// [`Error::NotABundle`] for other files, [`Error::Damaged`] if the file does not match
+    /// `bundle.json`, [`Error::Io`] if the file cannot be read.
     pub async fn open(path: &Path) -> Result<Self, Error> {
         let path = path.to_owned();
         let opened = spawn_blocking(move || LocalFile::open(&path)).await;
@@ -113,10 +113,10 @@ impl Bundle {
         if *plan.document() != document || plan.size() != size {
             return Err(Error::damaged(match plan.size() {
                 planned if planned != size => format!(
-                    "{name}: it has {size} bytes, and {planned} were written: it was cut off, or \
-                     something was added"
+                    "{name}: it has {size} bytes instead of {planned}: it was truncated, or bytes \
+                     were appended"
                 ),
-                _ => format!("{name}: bundle.json contradicts the content"),
+                _ => format!("{name}: bundle.json does not match the content"),
             }));
         }
         let (files, blobs) = places(&plan);

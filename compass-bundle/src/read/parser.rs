@@ -16,18 +16,21 @@ use crate::format::member::{Member, MemberCursor};
 use crate::format::tar_entry;
 use crate::plan::contents::FileEntry;
 
-/// Reads content of a member.
+/// Reads a range of the content of a member.
 ///
 /// # Errors
-/// [`Error::NotABundle`] if the member ends after the end of the file, [`Error::Damaged`] if its
-/// framing is wrong.
+/// [`Error::NotABundle`] if the range exceeds the content or the file, [`Error::Damaged`] if the
+/// framing is wrong, and the errors of the source.
 pub(super) async fn read_content(
     file: &BufferedSource,
     member: Member,
     range: Range<u64>,
 ) -> Result<Bytes, Error> {
     if range.start > range.end || range.end > member.size {
-        return Err(Error::not_a_bundle(file.source().name(), "it points beyond its own end"));
+        return Err(Error::not_a_bundle(
+            file.source().name(),
+            "bundle.json refers to bytes after the end of a gzip member",
+        ));
     }
     let position = range.start;
     let framed = file.read(member.content_range(range)).await?;
@@ -37,47 +40,47 @@ pub(super) async fn read_content(
     }
 }
 
-/// The field that all versions of the document have.
+/// The field of `bundle.json` that every format version has.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Versioned {
     format_version: u32,
 }
 
-/// The head of the first tar entry: gzip header, block header and tar header.
+/// Size in bytes of the gzip header, the block header and the tar header of the first entry.
 const HEAD: u64 = gzip::HEADER.len() as u64 + gzip::BLOCK_HEADER + tar_entry::BLOCK;
 
 /// Reads the structure of a bundle from `bundle.json` and the image manifests, member by member.
 pub(super) struct BundleParser<'f> {
     pub(super) file: &'f BufferedSource,
     pub(super) cursor: MemberCursor,
-    /// Number of bytes of memory that are left for the image manifests.
+    /// Bytes of memory that the image manifests may still use.
     memory: u64,
 }
 
 impl<'f> BundleParser<'f> {
-    /// Reads the document and creates a parser for the rest.
+    /// Reads `bundle.json` and creates a parser for the members after it.
     ///
     /// # Errors
-    /// [`Error::NotABundle`] if the file does not begin with `bundle.json` in a member of its own,
-    /// or the document is invalid or has another format version; [`Error::Damaged`] if it is cut
-    /// off or its checksum is wrong.
+    /// [`Error::NotABundle`] if the first entry is not `bundle.json` in a gzip member of its own, or
+    /// the document is invalid or has another format version; [`Error::Damaged`] if the member is
+    /// truncated or its checksum is wrong.
     pub(super) async fn begin(file: &'f BufferedSource) -> Result<(Self, BundleDocument), Error> {
         let mut parser = Self { file, cursor: MemberCursor::default(), memory: MAX_MANIFESTS };
         let head = file.read(0..file.source().size().min(HEAD)).await?;
         if !head.starts_with(&gzip::HEADER) {
-            return Err(parser.invalid("it was not written by this tool"));
+            return Err(parser.invalid("it does not start with the gzip header of a bundle"));
         }
-        let without = |_| parser.invalid("it does not begin with bundle.json");
+        let not_document = || parser.invalid("its first entry is not bundle.json");
         let header = head.get(gzip::HEADER.len() + 5..).unwrap_or_default();
         if (header.len() as u64) < tar_entry::BLOCK {
-            return Err(parser.invalid("it is cut off before bundle.json"));
+            return Err(parser.invalid("it is truncated before bundle.json"));
         }
         let header = tokio_tar::Header::from_byte_slice(header);
-        let path = header.path().map_err(without)?.into_owned();
-        let size = header.raw_entry_size().map_err(without)?;
+        let path = header.path().map_err(|_| not_document())?.into_owned();
+        let size = header.raw_entry_size().map_err(|_| not_document())?;
         if !path.ends_with(FILE_NAME) || size > MAX_DOCUMENT {
-            return Err(parser.invalid("it does not begin with bundle.json"));
+            return Err(not_document());
         }
         let entry_size = tar_entry::BLOCK + size.next_multiple_of(tar_entry::BLOCK);
         let text = parser.document_text(entry_size, size).await?;
@@ -86,7 +89,7 @@ impl<'f> BundleParser<'f> {
         Ok((parser, document))
     }
 
-    /// Reads the first member, which holds the document alone.
+    /// Reads the first member, whose only content is the tar entry of `bundle.json`.
     async fn document_text(&self, entry_size: u64, size: u64) -> Result<Bytes, Error> {
         let member = Member { offset: 0, size: entry_size, nested: false };
         let range = member.file_range();
@@ -112,11 +115,11 @@ impl<'f> BundleParser<'f> {
     }
 
     fn parse(&self, path: &Path, text: &[u8]) -> Result<BundleDocument, Error> {
-        let unreadable = |error| self.invalid(format!("bundle.json is not readable: {error}"));
+        let unreadable = |error| self.invalid(format!("cannot parse bundle.json: {error}"));
         let Versioned { format_version: version } =
             serde_json::from_slice(text).map_err(unreadable)?;
         if version != FORMAT_VERSION {
-            let reason = format!("its format version {version} is not known to this version");
+            let reason = format!("its format version {version} is not supported");
             return Err(self.invalid(reason));
         }
         let document: BundleDocument = serde_json::from_slice(text).map_err(unreadable)?;
@@ -124,7 +127,7 @@ impl<'f> BundleParser<'f> {
         if *path != *Path::new(&stem).join(FILE_NAME) {
             let path = path.display().to_string();
             let path = path.escape_debug();
-            let reason = format!("it begins with `{path}`, and its bundle.json is that of {stem}");
+            let reason = format!("its first entry is `{path}`, but bundle.json describes {stem}");
             return Err(self.invalid(reason));
         }
         Ok(document)
@@ -134,17 +137,20 @@ impl<'f> BundleParser<'f> {
         Error::not_a_bundle(self.file.source().name(), reason)
     }
 
-    /// Creates the error for a part that ends after the end of the file.
+    /// Creates the error for a member that ends after the end of the file.
     pub(super) fn truncated(&self) -> Error {
         let source = self.file.source();
         let (name, size) = (source.name(), source.size());
         Error::damaged(format!(
-            "{name}: it was cut off, or its bundle.json is wrong, which names more than the {size} \
-             bytes that are there"
+            "{name}: bundle.json describes more than {size} bytes, the size of the file: the file is \
+             truncated, or bundle.json is damaged"
         ))
     }
 
-    /// Accounts for bytes that are kept in memory.
+    /// Reserves memory for the image manifests.
+    ///
+    /// # Errors
+    /// [`Error::NotABundle`] if they exceed the limit of 64 MiB.
     pub(super) fn reserve_memory(&mut self, bytes: u64) -> Result<(), Error> {
         let left = self.memory.checked_sub(bytes);
         self.memory = left.ok_or_else(|| self.invalid("its image manifests are too large"))?;

@@ -181,9 +181,9 @@ fn damaged_bundle_error_names_the_bundle() {
     for (arguments, fragment) in [
         (&[&["publish", "damaged.tar.gz", "--to", &store][..], &anyway].concat()[..], "is damaged"),
         (&["install", "damaged.tar.gz", "--registry", &site], "is damaged at bytes"),
-        (&[&["publish", "cut.tar.gz", "--to", &store][..], &anyway].concat(), "it was cut off"),
-        (&["install", "cut.tar.gz", "--registry", &site], "it was cut off"),
-        (&["inspect", "cut.tar.gz"], "it was cut off"),
+        (&[&["publish", "cut.tar.gz", "--to", &store][..], &anyway].concat(), "it was truncated"),
+        (&["install", "cut.tar.gz", "--registry", &site], "it was truncated"),
+        (&["inspect", "cut.tar.gz"], "it was truncated"),
     ] {
         let ran = world.run(arguments);
         assert_eq!(ran.code, 1, "{arguments:?}: {}", ran.error);
@@ -194,7 +194,7 @@ fn damaged_bundle_error_names_the_bundle() {
     let verified = world.run(&["verify", "cut.tar.gz", "--quick", "--format", "json"]);
     let proof: Value = serde_json::from_slice(&verified.out).unwrap();
     assert_eq!((verified.code, &proof["holds"]), (1, &json!(false)));
-    assert!(proof["damages"][0]["what"].as_str().unwrap().contains("it was cut off"), "{proof}");
+    assert!(proof["damages"][0]["what"].as_str().unwrap().contains("it was truncated"), "{proof}");
     let mut renamed = good;
     let name = b"release/web:v1";
     let at = renamed.windows(name.len()).position(|bytes| bytes == name).unwrap();

@@ -66,8 +66,9 @@ fn add_image(
         }
     }
     let Some(same) = same.map(|at| &mut candidates[at]) else {
-        let candidate = synthesize_manifest(archive, &files, (names, problems))?;
-        candidates.push(candidate);
+        let mut candidate = synthesize_manifest(archive, &files)?;
+        problems.append(&mut candidate.problems);
+        candidates.push(ImageCandidate { names, problems, ..candidate });
         return Ok(());
     };
     if !has_layers(same, digest, &files.layers, archive) {
@@ -173,11 +174,10 @@ fn has_layers(
     })
 }
 
-/// Creates an image with the manifest that a registry will receive.
+/// Creates an image without names, with the manifest that a registry will receive.
 fn synthesize_manifest(
     archive: &mut ArchiveContext<'_>,
     files: &Files<'_>,
-    (names, mut problems): (Vec<Reference>, Vec<String>),
 ) -> Result<ImageCandidate, Error> {
     let (config_path, config) = files.config;
     archive.add_blob(config.digests.named, config_path, false);
@@ -200,13 +200,13 @@ fn synthesize_manifest(
         .layers
         .iter()
         .map(|(path, entry)| Layer { name: path.escape_debug().to_string(), entry: Some(*entry) });
-    problems.extend(layer_problems(archive, config, &layers.collect::<Vec<_>>()));
+    let problems = layer_problems(archive, config, &layers.collect::<Vec<_>>());
     Ok(ImageCandidate {
         root: RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()),
         children: Vec::new(),
         config: Some(config.digests.named),
         configs: vec![config.digests.named],
-        names,
+        names: Vec::new(),
         tag: None,
         from_index: false,
         problems,
