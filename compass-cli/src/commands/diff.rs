@@ -117,7 +117,7 @@ fn to_text(comparison: &Comparison) -> String {
     if !comparison.document.is_empty() {
         text.push_str(&format!("~ {}\n", compass_bundle::document::FILE_NAME));
     }
-    for DocumentChange { field, old, new } in &comparison.document {
+    for DocumentChange { field, old, new, .. } in &comparison.document {
         text.push_str(&line(field, old.as_deref(), new.as_deref()));
     }
     for file in &comparison.files {
