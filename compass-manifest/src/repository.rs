@@ -62,7 +62,7 @@ impl ReleaseRepository {
     /// Parses the files of `tree`, which `policy` classifies, on all processors.
     ///
     /// Files without content ([`Tree::insert_unread`]) are not parsed;
-    /// [`files_to_read`](crate::files_to_read) names those that must have it.
+    /// [`files_to_read`] names those that must have it.
     pub fn load(tree: Tree, policy: impl Into<Arc<Policy>>) -> Self {
         let policy = policy.into();
         let mut repository = Self {
