@@ -44,4 +44,6 @@ pub use read::{
     BlobMember, Bundle, BundleSource, Damage, LocalFile, SeekSource, VerifyOptions, VerifyReport,
 };
 pub use recompress::{Recompressed, layers_to_recompress, recompress};
-pub use write::{WriteOptions, Written, checksum_path, stream, write, write_as, write_into};
+pub use write::{
+    OutputStream, WriteOptions, Written, checksum_path, stream, write, write_as, write_into,
+};

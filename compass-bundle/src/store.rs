@@ -211,7 +211,8 @@ async fn digest_of_plan(
     source: Arc<dyn ImageSource>,
     progress: &dyn Progress,
 ) -> Result<Digest, Error> {
-    let nowhere = (&mut tokio::io::sink() as _, Path::new(""));
+    let mut sink = tokio::io::sink();
+    let nowhere = crate::OutputStream::new(&mut sink, Path::new(""));
     crate::write_into(plan, source, nowhere, progress).await
 }
 

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use compass_registry::{Digest, ImageSource, NoProgress, Progress};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -32,7 +33,7 @@ use self::concurrency::AdaptiveConcurrency;
 use self::fetch::FetchStage;
 use self::hash::HashStage;
 use self::output::{Output, journal_path};
-pub use self::stream::{stream, write_into};
+pub use self::stream::{OutputStream, stream, write_into};
 use crate::Error;
 use crate::format::member::Member;
 use crate::part_file::{self, PartFile};
@@ -68,7 +69,7 @@ impl WriteOptions {
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { jobs: 8, progress: Arc::new(NoProgress) }
+        Self { jobs: 16, progress: Arc::new(NoProgress) }
     }
 }
 
@@ -192,6 +193,7 @@ async fn run_pipeline(
         output: Arc::clone(output),
         progress: Arc::clone(progress),
         concurrency: AdaptiveConcurrency::new(options.jobs),
+        writers: Arc::new(Semaphore::new(fetch::WRITERS)),
     });
     let _stop = StopOnDrop(output);
     let mut hashing = spawn_blocking(move || hash.run());

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use compass_bundle::document::{BundleDocument, BundleKind};
 use compass_bundle::store::{publish, store_path};
 use compass_bundle::{
-    ArchiveImage, Bundle, BundlePlan, BundleSource, Error, FileEntry, ForeignPackage, Package,
-    Platforms, VerifyOptions, WriteOptions, copy_image, install, stream, write, write_file,
-    write_into,
+    ArchiveImage, Bundle, BundlePlan, BundleSource, Error, FileEntry, ForeignPackage, OutputStream,
+    Package, Platforms, VerifyOptions, WriteOptions, copy_image, install, stream, write,
+    write_file, write_into,
 };
 use compass_registry::storage::{MemoryStorage, Storage as _};
 use compass_registry::testing::random_bytes;
@@ -79,7 +79,7 @@ async fn write_plan_of_opened_bundle_is_error() {
     let (plan, bundle) = (Arc::new(bundle.plan().clone()), Arc::new(bundle));
     let streamed = stream(Arc::clone(&plan), bundle.clone()).try_collect::<Vec<_>>().await;
     let mut sink = Vec::new();
-    let to = (&mut sink as _, Path::new("sink"));
+    let to = OutputStream::new(&mut sink, Path::new("sink"));
     let written_into = write_into(&plan, bundle.clone(), to, &NoProgress).await;
     let directory = tempfile::tempdir().unwrap();
     let written = write(&plan, bundle, directory.path(), &WriteOptions::default()).await;

@@ -13,7 +13,7 @@ use crate::package::{Backend, Image};
 use crate::plan::BundlePlan;
 use crate::plan::image::{ArchiveImage, entries_of};
 use crate::plan::platforms::Platforms;
-use crate::write::{Overwrite, Target, WriteOptions, write_file, write_into};
+use crate::write::{OutputStream, Overwrite, Target, WriteOptions, write_file, write_into};
 
 impl Image<'_> {
     /// Writes the image as an archive in the format of plugin bundles, which `docker load` reads.
@@ -47,6 +47,7 @@ impl Image<'_> {
         progress: &dyn Progress,
     ) -> Result<u64, Error> {
         let plan = Arc::new(self.archive_plan().await?);
+        let to = OutputStream::new(to.0, to.1);
         write_into(&plan, self.image_source(), to, progress).await?;
         Ok(plan.size())
     }

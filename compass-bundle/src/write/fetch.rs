@@ -4,15 +4,15 @@
 //! ranges. Nothing is verified here: [`super::hash`] follows.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use compass_registry::internal::open_blob_range;
 use compass_registry::range_fetch::{RangeOptions, Throughput, ThroughputMeter};
 use compass_registry::{Error as RegistryError, ImageSource, Progress};
 use futures_util::StreamExt as _;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
 
 use super::concurrency::AdaptiveConcurrency;
@@ -32,6 +32,10 @@ const STEP: usize = 16 << 10;
 /// The memory of a chunk in bytes. It includes the framing.
 const CAPACITY: usize = CHUNK + STEP + 64;
 
+/// The number of chunks that are written at once. More threads take memory, and are not faster than
+/// the page cache.
+pub(super) const WRITERS: usize = 3;
+
 /// The distance in bytes between the first missing byte of a blob and the ranges that are fetched.
 /// A killed run fetches these ranges again.
 const MAX_AHEAD: u64 = 256 << 20;
@@ -43,6 +47,8 @@ pub(super) struct FetchStage {
     pub(super) output: Arc<Output>,
     pub(super) progress: Arc<dyn Progress>,
     pub(super) concurrency: AdaptiveConcurrency,
+    /// Limits the threads that write.
+    pub(super) writers: Arc<Semaphore>,
 }
 
 impl FetchStage {
@@ -88,8 +94,7 @@ struct BlobFetch {
     blob: PlannedBlob,
     /// The members that hold the blob.
     places: Vec<Member>,
-    /// The first byte that is neither written nor requested.
-    next: Mutex<u64>,
+    pending: Mutex<PendingBytes>,
     /// Whether the bytes were not counted as progress before.
     reports_progress: bool,
 }
@@ -109,17 +114,14 @@ impl BlobFetch {
         let blob = stage.plan.blobs()[number].clone();
         let place = |member: &usize| stage.plan.members()[*member].place;
         let places = blob.places.iter().map(place).collect();
-        let (stage, next) = (Arc::clone(stage), Mutex::new(prefix));
-        Self { stage, number, blob, places, next, reports_progress: true }
-    }
-
-    async fn run(self: Arc<Self>) -> Result<(), Error> {
-        self.stage.concurrency.started(self.blob.descriptor.size - *self.next());
-        self.fetch().await
+        let pending = PendingBytes { next: prefix, size: blob.descriptor.size };
+        let (stage, pending) = (Arc::clone(stage), Mutex::new(pending));
+        Self { stage, number, blob, places, pending, reports_progress: true }
     }
 
     /// Fetches ranges over one connection, and lets others help while it is slow.
-    async fn fetch(self: &Arc<Self>) -> Result<(), Error> {
+    async fn run(self: Arc<Self>) -> Result<(), Error> {
+        self.stage.concurrency.started(self.pending().len());
         let (mut meter, mut helpers) = (ThroughputMeter::default(), JoinSet::new());
         // Request an empty blob as well, to verify that the source has it.
         if self.blob.descriptor.size == 0 {
@@ -152,8 +154,7 @@ impl BlobFetch {
 
     /// Adds connections while the source allows it and ranges are left.
     fn add_helpers(self: &Arc<Self>, helpers: &mut JoinSet<Result<(), Error>>) {
-        while *self.next() < self.blob.descriptor.size
-            && self.is_near(*self.next())
+        while self.pending().has_range(self.written())
             && let Some(connection) =
                 self.range_options().and_then(RangeOptions::try_acquire_connection)
         {
@@ -201,25 +202,20 @@ impl BlobFetch {
 
     /// Takes the next range to fetch; `None` if all are taken or too far ahead.
     fn next_range(&self, meter: &ThroughputMeter) -> Option<Range<u64>> {
-        let (mut next, size) = (self.next(), self.blob.descriptor.size);
-        if *next >= size || !self.is_near(*next) {
-            return None;
-        }
-        let remaining = size - *next;
-        let length = self.range_options().map_or(remaining, |options| {
-            meter.next_unbuffered_range_len(options, remaining).min(remaining)
-        });
-        let range = *next..*next + length;
-        *next = range.end;
-        Some(range)
+        let range_len = |remaining| match self.range_options() {
+            Some(options) => meter.next_unbuffered_range_len(options, remaining),
+            None => remaining,
+        };
+        self.pending().take(self.written(), range_len)
     }
 
-    fn is_near(&self, next: u64) -> bool {
-        next < self.stage.output.prefix(self.number) + MAX_AHEAD
+    /// Number of bytes from the start of the blob that the file contains.
+    fn written(&self) -> u64 {
+        self.stage.output.prefix(self.number)
     }
 
-    fn next(&self) -> std::sync::MutexGuard<'_, u64> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, PendingBytes> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn range_options(&self) -> Option<&RangeOptions> {
@@ -235,6 +231,34 @@ impl BlobFetch {
 
     fn in_blob(&self, error: RegistryError) -> Error {
         error.in_blob(&self.blob.reference, self.blob.descriptor.digest).into()
+    }
+}
+
+/// The bytes of a blob that are neither written nor requested: those from `next` on.
+struct PendingBytes {
+    next: u64,
+    size: u64,
+}
+
+impl PendingBytes {
+    fn len(&self) -> u64 {
+        self.size - self.next
+    }
+
+    /// Returns whether a range can be requested. `written` is the first byte that is not written.
+    fn has_range(&self, written: u64) -> bool {
+        self.next < self.size.min(written.saturating_add(MAX_AHEAD))
+    }
+
+    /// Takes the next range, whose length is determined from the number of pending bytes.
+    fn take(&mut self, written: u64, range_len: impl FnOnce(u64) -> u64) -> Option<Range<u64>> {
+        if !self.has_range(written) {
+            return None;
+        }
+        let length = range_len(self.len()).clamp(1, self.len());
+        let range = self.next..self.next + length;
+        self.next = range.end;
+        Some(range)
     }
 }
 
@@ -274,7 +298,10 @@ impl ChunkWriter {
         };
         let chunk = std::mem::replace(&mut self.chunk, next);
         let fetch = Arc::clone(&self.fetch);
+        // The semaphore is never closed, so that there is always a permit.
+        let permit = Arc::clone(&fetch.stage.writers).acquire_owned().await.ok();
         self.write = Some(spawn_blocking(move || {
+            let _permit = permit;
             fetch.stage.output.write_chunk(fetch.number, &chunk)?;
             Ok(chunk)
         }));
@@ -293,5 +320,32 @@ impl ChunkWriter {
         }
         self.written().await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pending_bytes_are_taken_once() {
+        let mut pending = PendingBytes { next: 3, size: 20 };
+        let ranges = std::iter::from_fn(|| pending.take(3, |_| 7));
+        assert_eq!(ranges.collect::<Vec<_>>(), [3..10, 10..17, 17..20]);
+        assert_eq!(pending.len(), 0);
+    }
+
+    #[test]
+    fn pending_bytes_far_ahead_wait_for_writes() {
+        let mut pending = PendingBytes { next: 0, size: u64::MAX };
+        assert_eq!(pending.take(0, |_| MAX_AHEAD), Some(0..MAX_AHEAD));
+        assert_eq!(pending.take(0, |_| 1), None);
+        assert_eq!(pending.take(1, |_| 1), Some(MAX_AHEAD..MAX_AHEAD + 1));
+    }
+
+    #[test]
+    fn pending_bytes_range_is_not_empty() {
+        let mut pending = PendingBytes { next: 0, size: 2 };
+        assert_eq!(pending.take(0, |_| 0), Some(0..1));
     }
 }

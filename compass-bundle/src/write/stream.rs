@@ -34,27 +34,41 @@ pub fn stream(
     })
 }
 
+/// A writer that takes a bundle in order.
+pub struct OutputStream<'w> {
+    writer: &'w mut (dyn AsyncWrite + Unpin + Send),
+    name: &'w Path,
+}
+
+impl<'w> OutputStream<'w> {
+    /// Wraps a writer. `name` describes it in errors.
+    pub fn new(writer: &'w mut (dyn AsyncWrite + Unpin + Send), name: &'w Path) -> Self {
+        Self { writer, name }
+    }
+}
+
 /// Writes a planned bundle to a writer and returns the digest of its bytes.
 ///
-/// `name` describes the writer in errors. A blob in several archives is fetched once for each.
+/// A blob in several archives is fetched once for each.
 ///
 /// # Errors
 /// The errors of the source and of the writer.
 pub async fn write_into(
     plan: &Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
-    (to, name): (&mut (dyn AsyncWrite + Unpin + Send), &Path),
+    output: OutputStream<'_>,
     progress: &dyn Progress,
 ) -> Result<Digest, Error> {
+    let OutputStream { writer, name } = output;
     progress.add_total(plan.size());
     let (mut chunks, mut hasher) = (stream(Arc::clone(plan), source).boxed(), Hasher::default());
     while let Some(bytes) = chunks.next().await {
         let bytes = bytes?;
         hasher.update(&bytes);
-        to.write_all(&bytes).await.map_err(Error::io("write", name))?;
+        writer.write_all(&bytes).await.map_err(Error::io("write", name))?;
         progress.advance(bytes.len() as u64);
     }
-    to.flush().await.map_err(Error::io("write", name))?;
+    writer.flush().await.map_err(Error::io("write", name))?;
     Ok(hasher.finish())
 }
 

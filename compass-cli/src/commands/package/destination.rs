@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use compass_bundle::store::{Published, Store};
-use compass_bundle::{BundlePlan, WriteOptions, Written, write_as, write_into};
+use compass_bundle::{BundlePlan, OutputStream, WriteOptions, Written, write_as, write_into};
 use compass_registry::Digest;
 use serde_json::{Value, json};
 
@@ -114,10 +114,13 @@ async fn write_to_stream(bundle: PlannedBundle, path: &Path, output: &Output) ->
     let progress = shown.shared();
     let (plan, images) = (Arc::new(bundle.plan), bundle.images);
     let digest = if path == Path::new(STDOUT) {
-        write_into(&plan, images, (&mut tokio::io::stdout(), path), &*progress).await
+        let mut stdout = tokio::io::stdout();
+        write_into(&plan, images, OutputStream::new(&mut stdout, path), &*progress).await
     } else {
         match tokio::fs::OpenOptions::new().write(true).open(path).await {
-            Ok(mut opened) => write_into(&plan, images, (&mut opened, path), &*progress).await,
+            Ok(mut opened) => {
+                write_into(&plan, images, OutputStream::new(&mut opened, path), &*progress).await
+            }
             Err(error) => return Err(fs::write_error(path, &error)),
         }
     };
