@@ -1,4 +1,4 @@
-//! Image manifests and image indexes: their bytes, and what they refer to.
+//! Image manifests and image indexes: their bytes, and the descriptors in them.
 
 mod schema;
 

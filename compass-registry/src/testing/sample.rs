@@ -33,7 +33,7 @@ impl SampleImage {
     /// Creates an image with these layers for a processor architecture.
     pub fn for_architecture(architecture: &str, layers: Vec<Vec<u8>>) -> Self {
         let add = |builder: ImageBuilder, layer: &Vec<u8>| {
-            // Random content stands in for compressed and for uncompressed archives.
+            // The content is random, so it needs no uncompressed form with a digest of its own.
             let diff_id = Digest::of(layer);
             builder.layer(Layer::compressed(media_type::OCI_LAYER_GZIP, layer.clone(), diff_id))
         };
