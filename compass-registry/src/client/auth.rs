@@ -12,7 +12,7 @@ use reqwest::Url;
 
 use super::challenge::Challenge;
 use super::credentials::{CredentialProvider, Credentials, Login};
-use super::http_clients::TokenEndpoint;
+use super::http_clients::AuthRequest;
 use super::scopes::{merge_scopes, resource_independent_scopes};
 use super::token_cache::{Header, Scope, TokenCache};
 use crate::{Error, Repository, Secret};
@@ -143,14 +143,13 @@ impl Auth {
     /// otherwise a new one for the last challenge.
     pub(super) async fn cached_header(
         &self,
-        endpoint: TokenEndpoint<'_>,
-        scope: &str,
+        request: AuthRequest<'_>,
     ) -> Result<Option<Secret>, Error> {
         let challenge = self.challenge().clone();
         match challenge {
-            Some(challenge) => self.header(endpoint, &challenge, scope, None).await,
+            Some(challenge) => self.header(request, &challenge, None).await,
             // Messages name the login, even if no challenge has asked for it yet.
-            None => self.login(scope).await.map(|_| None),
+            None => self.login(request.scope).await.map(|_| None),
         }
     }
 
@@ -160,13 +159,12 @@ impl Auth {
     /// the newer header is returned.
     pub(super) async fn answer_challenge(
         &self,
-        endpoint: TokenEndpoint<'_>,
+        request: AuthRequest<'_>,
         challenge: &Challenge,
-        scope: &str,
         refused: Option<&Secret>,
     ) -> Result<Option<Secret>, Error> {
         self.remember_challenge(challenge);
-        let header = self.header(endpoint, challenge, scope, refused).await?;
+        let header = self.header(request, challenge, refused).await?;
         Ok(header.filter(|header| Some(header) != refused))
     }
 
@@ -178,24 +176,22 @@ impl Auth {
     /// Requests a new token to replace a refused one, if the registry uses tokens.
     pub(super) async fn renew_token(
         &self,
-        endpoint: TokenEndpoint<'_>,
-        scope: &str,
+        request: AuthRequest<'_>,
         refused: &Secret,
     ) -> Result<Option<Secret>, Error> {
         let challenge = self.challenge().clone();
         let Some(challenge @ Challenge::Bearer { .. }) = challenge else { return Ok(None) };
-        let header = self.header(endpoint, &challenge, scope, Some(refused)).await?;
+        let header = self.header(request, &challenge, Some(refused)).await?;
         Ok(header.filter(|header| header != refused))
     }
 
     async fn header(
         &self,
-        endpoint: TokenEndpoint<'_>,
+        request: AuthRequest<'_>,
         challenge: &Challenge,
-        scope: &str,
         refused: Option<&Secret>,
     ) -> Result<Option<Secret>, Error> {
-        let login = self.login(scope).await?;
+        let login = self.login(request.scope).await?;
         let credentials = login.as_ref().map(|login| &login.credentials);
         if let Some(Credentials::RegistryToken(token)) = credentials {
             return Ok(Some(Secret::new(format!("Bearer {}", token.reveal()))));
@@ -206,13 +202,13 @@ impl Auth {
             Challenge::Other(_) => return Ok(None),
         };
         loop {
-            let cell = self.tokens.entry(scope);
+            let cell = self.tokens.entry(request.scope);
             let mut header = cell.header.lock().await;
             let good = |known: &&Header| known.is_fresh() && Some(&known.value) != refused;
             if let Some(known) = header.as_ref().filter(good) {
                 return Ok(Some(known.value.clone()));
             }
-            if !self.tokens.is_current(scope, &cell) {
+            if !self.tokens.is_current(request.scope, &cell) {
                 continue;
             }
             // A shared token that is still valid was refused because its service does not support
@@ -222,7 +218,7 @@ impl Auth {
                 let scopes = cell.scopes.join(" ");
                 let scopes = merge_scopes(&scopes, asked.as_deref().unwrap_or_default());
                 let wanted = TokenScope { realm, service, scopes: &scopes, login: login.as_ref() };
-                match self.request_token(endpoint, &wanted).await {
+                match self.request_token(request, &wanted).await {
                     Err(Error::Unauthorized { .. }) if cell.is_shared() => {}
                     token => {
                         let token = header.insert(token?);
@@ -258,17 +254,16 @@ impl Auth {
     /// Returns a token for one scope, if the refused header was a token for several.
     pub(super) async fn single_scope_header(
         &self,
-        endpoint: TokenEndpoint<'_>,
-        scope: &str,
+        request: AuthRequest<'_>,
         refused: Option<&Secret>,
     ) -> Result<Option<Secret>, Error> {
         let Some(refused) = refused else { return Ok(None) };
-        let cell = self.tokens.entry(scope);
+        let cell = self.tokens.entry(request.scope);
         let known = cell.header.lock().await.as_ref().map(|header| header.value.clone());
         if cell.is_shared() && known.as_ref() == Some(refused) {
             self.tokens.ungroup(&cell);
         }
-        Ok(self.cached_header(endpoint, scope).await?.filter(|header| header != refused))
+        Ok(self.cached_header(request).await?.filter(|header| header != refused))
     }
 }
 

@@ -88,15 +88,16 @@ impl ClientPair {
     }
 }
 
-/// The context of a token request: the clients, and the registry that the token is for.
+/// A request that needs an `Authorization` header, with the clients to get a token for it.
 #[derive(Clone, Copy)]
-pub(super) struct TokenEndpoint<'e> {
+pub(super) struct AuthRequest<'e> {
+    pub(super) scope: &'e str,
     pub(super) clients: &'e HttpClients,
     pub(super) registry: &'e Url,
     pub(super) connect_retry: &'e ConnectRetry,
 }
 
-impl TokenEndpoint<'_> {
+impl AuthRequest<'_> {
     /// Returns the client for a token service.
     pub(super) fn client_for(&self, url: &Url) -> &reqwest::Client {
         self.clients.client_for(Origin::of(url, self.registry), Traffic::Api)

@@ -41,20 +41,19 @@ fn is_mismatch(response: &Response, descriptor: &Descriptor) -> bool {
         || digest.is_some_and(|digest| digest != descriptor.digest)
 }
 
-/// Waits until the registry shows a pushed manifest. Some registries show it with a delay, or under
-/// its tag only.
-async fn wait_until_visible(
+/// Waits until the registry shows pushed content, which some registries do with a delay.
+///
+/// # Errors
+/// [`Error::InvalidResponse`] if the content stays invisible, and errors of `is_visible`.
+pub(super) async fn wait_until_visible<F: Future<Output = Result<bool, Error>>>(
     transport: &Transport,
     repository: &Repository,
     digest: Digest,
-    tag: Option<&Tag>,
+    is_visible: impl Fn() -> F,
 ) -> Result<(), Error> {
-    let names = [Some(TagOrDigest::Digest(digest)), tag.cloned().map(TagOrDigest::Tag)];
     let look = || async {
-        for name in names.iter().flatten() {
-            if pull::manifest_digest(transport, repository, name).await? == Some(digest) {
-                return Ok(());
-            }
+        if is_visible().await? {
+            return Ok(());
         }
         let what = format!("{}/{repository}", transport.host());
         let reason = format!("the registry accepted {digest} but does not have it");
@@ -62,6 +61,22 @@ async fn wait_until_visible(
     };
     let is_missing = |error: &Error| matches!(error, Error::InvalidResponse { .. });
     transport.retry().run_if(is_missing, look).await
+}
+
+/// Checks whether the registry shows a manifest. Some registries show it under its tag only.
+async fn is_manifest_visible(
+    transport: &Transport,
+    repository: &Repository,
+    digest: Digest,
+    tag: Option<&Tag>,
+) -> Result<bool, Error> {
+    for name in [Some(TagOrDigest::Digest(digest)), tag.cloned().map(TagOrDigest::Tag)] {
+        let Some(name) = name else { continue };
+        if pull::manifest_digest(transport, repository, &name).await? == Some(digest) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 pub(super) async fn put_manifest(
@@ -97,7 +112,10 @@ pub(super) async fn put_manifest(
             });
         }
         Some(_) if response.status() == StatusCode::CREATED => {}
-        _ => wait_until_visible(transport, repository, digest, tag).await?,
+        _ => {
+            let is_visible = || is_manifest_visible(transport, repository, digest, tag);
+            wait_until_visible(transport, repository, digest, is_visible).await?;
+        }
     }
     match manifest.subject() {
         Some(subject) if !response.headers().contains_key("oci-subject") => {

@@ -15,7 +15,7 @@ use reqwest::{Body, Method, Response, StatusCode, Url, Version};
 use super::ClientOptions;
 use super::auth::Auth;
 use super::error::ErrorResponse;
-use super::http_clients::{HttpClients, TokenEndpoint, Traffic};
+use super::http_clients::{AuthRequest, HttpClients, Traffic};
 use super::rate_limit::RateLimiter;
 use super::token_cache::Scope;
 use crate::connect_retry::ConnectRetry;
@@ -245,24 +245,22 @@ impl Transport {
         expected: Expected,
     ) -> Result<Response, Error> {
         let _guard = self.first_request_guard(&request.scope).await?;
-        let mut header = self.0.auth.cached_header(self.endpoint(), &request.scope).await?;
-        for _ in 0..MAX_CHALLENGES {
+        let mut header = self.0.auth.cached_header(self.auth_request(request)).await?;
+        let mut answered = 0;
+        loop {
             let response = self.send_following_redirects(request, header.as_ref()).await?;
             if expected(response.status()) {
                 return Ok(response);
             }
             let refusal = ErrorResponse::read(response, self.0.retry.idle_timeout).await;
-            match self.authorize(request, &refusal, header.as_ref()).await? {
-                Some(answer) => header = Some(answer),
-                None => return Err(self.status_error(request, &refusal)),
-            }
+            let answer = match answered < MAX_CHALLENGES {
+                true => self.authorize(request, &refusal, header.as_ref()).await?,
+                false => None,
+            };
+            let Some(answer) = answer else { return Err(self.status_error(request, &refusal)) };
+            header = Some(answer);
+            answered += 1;
         }
-        let response = self.send_following_redirects(request, header.as_ref()).await?;
-        if expected(response.status()) {
-            return Ok(response);
-        }
-        let refusal = ErrorResponse::read(response, self.0.retry.idle_timeout).await;
-        Err(self.status_error(request, &refusal))
     }
 
     /// Lets the first request run alone if there are credentials. All other requests then reuse its
@@ -291,8 +289,9 @@ impl Transport {
         self.0.auth.group_scopes(scopes.collect()).await
     }
 
-    fn endpoint(&self) -> TokenEndpoint<'_> {
-        TokenEndpoint {
+    fn auth_request<'t>(&'t self, request: &'t Request) -> AuthRequest<'t> {
+        AuthRequest {
+            scope: &request.scope,
             clients: &self.0.clients,
             registry: &self.0.base,
             connect_retry: &self.0.connect_retry,
@@ -311,7 +310,7 @@ impl Transport {
         request: &Request,
         body: Body,
     ) -> Result<Response, Error> {
-        let known = self.0.auth.cached_header(self.endpoint(), &request.scope).await?;
+        let known = self.0.auth.cached_header(self.auth_request(request)).await?;
         self.0
             .rate_limiter
             .wait_while_paused()

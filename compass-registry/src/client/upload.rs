@@ -10,7 +10,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use super::error::MAX_REDIRECTS;
 use super::pull::digest_header;
-use super::push::{PUSH, has_blob};
+use super::push::{PUSH, has_blob, wait_until_visible};
 use super::resumable_body::ResumableBody;
 use super::transport::{Request, Transport, is_success, too_many_redirects};
 use super::upload_session::{Session, cancel};
@@ -300,38 +300,28 @@ impl<'u> Upload<'u> {
 
     /// Checks that the registry stored the blob under its digest.
     async fn confirm(&mut self, response: &Response) -> Result<(), Error> {
-        let what = || format!("{}/{}", self.transport.host(), self.repository);
         let own = self.descriptor.digest;
         let told = digest_header(response).filter(|told| told.algorithm() == own.algorithm());
         match told {
             Some(told) if told != own => Err(Error::DigestMismatch {
-                what: format!("a blob of {} as the registry stored it", what()),
+                what: format!(
+                    "a blob of {}/{} as the registry stored it",
+                    self.transport.host(),
+                    self.repository
+                ),
                 expected: Box::new(own),
                 actual: Box::new(told),
             }),
             // Statuses other than 201 do not guarantee that the blob is stored.
             Some(_) if response.status() == StatusCode::CREATED => Ok(()),
             _ => {
-                let result = self.wait_until_visible().await;
+                let (transport, repository) = (self.transport, self.repository);
+                let is_visible = || has_blob(transport, repository, &self.descriptor, PUSH);
+                let result = wait_until_visible(transport, repository, own, is_visible).await;
                 self.accepted_but_missing = matches!(&result, Err(Error::InvalidResponse { .. }));
                 result
             }
         }
-    }
-
-    /// Waits until the registry shows the blob, which some registries do with a delay.
-    async fn wait_until_visible(&self) -> Result<(), Error> {
-        let look = || async {
-            if has_blob(self.transport, self.repository, &self.descriptor, PUSH).await? {
-                return Ok(());
-            }
-            let what = format!("{}/{}", self.transport.host(), self.repository);
-            let reason =
-                format!("the registry accepted {} but does not have it", self.descriptor.digest);
-            Err(Error::InvalidResponse { what, reason })
-        };
-        let is_missing = |error: &Error| matches!(error, Error::InvalidResponse { .. });
-        self.transport.retry().run_if(is_missing, look).await
     }
 
     async fn cancel(&mut self) {

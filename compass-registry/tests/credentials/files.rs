@@ -96,78 +96,70 @@ fn dockercfg_is_read_after_config() {
     assert_eq!(find(&files, "docker.io").as_deref(), Some("docker:io"));
 }
 
-/// docker/cli: `TestNewJSON`, `TestLoadFromReaderWithUsernamePassword`, `TestConvertToHostname`,
-/// empty files; go-containerregistry: `TestVariousPaths`.
+/// docker/cli: `TestLoadFromReaderWithUsernamePassword`, `TestConvertToHostname`;
+/// go-containerregistry: `TestVariousPaths`. Each entry has a key, its fields and a host.
+const ENTRIES: [(&str, &str, &str, Option<&str>); 18] = [
+    ("https://index.docker.io/v1/", JOE, "docker.io", Some("joejoe:hello")),
+    ("example.com", r#""username": "user", "password": "pass""#, "example.com", Some("user:pass")),
+    ("example.com", r#""auth": "dXNlcjpwYXNz""#, "example.com", Some("user:pass")),
+    // `auth` takes precedence over `username` and `password`.
+    (
+        "example.com",
+        r#""auth": "dXNlcjpwYXNz", "username": "x", "password": "bar""#,
+        "example.com",
+        Some("user:pass"),
+    ),
+    ("http://example.com", FOO, "example.com", Some("foo:bar")),
+    ("https://example.com/", FOO, "example.com", Some("foo:bar")),
+    ("https://example.com/v2/", FOO, "example.com", Some("foo:bar")),
+    ("https://127.0.0.1:6555/v2/", FOO, "127.0.0.1:6555", Some("foo:bar")),
+    ("https://[::1]:6555/v2/", FOO, "[::1]:6555", Some("foo:bar")),
+    ("[::1]:6555", FOO, "[::1]:6555", Some("foo:bar")),
+    ("http://test.io/v1/", FOO, "test.io", Some("foo:bar")),
+    ("http://test.io/v2/", FOO, "test.io", Some("foo:bar")),
+    ("example.com:6555", FOO, "example.com", None),
+    // For Docker, these two keys name the host. Here, as for Podman, they name a project.
+    ("example.com/foo", FOO, "example.com", None),
+    ("https://example.com/foo", FOO, "example.com", None),
+    // Registries do not use these schemes.
+    ("ftp://example.com", FOO, "example.com", None),
+    ("unix:///var/run/docker.sock", FOO, "unix:", None),
+    ("test.io", "", "test.io", None),
+];
+
+const JOE: &str = r#""auth": "am9lam9lOmhlbGxv", "email": "user@example.com""#;
+
+const FOO: &str = r#""auth": "Zm9vOmJhcg==""#;
+
+/// docker/cli: `TestNewJSON`, empty files. Each file has the login of `test.io`.
+const TEXTS: [(&str, Option<&str>); 11] = [
+    ("", None),
+    (" \n", None),
+    ("\u{feff}{}", None),
+    (r#"{"auths": null, "credHelpers": null, "credsStore": null}"#, None),
+    (r#"{"auths": {"test.io": null}, "credsStore": ""}"#, None),
+    // Go's decoder matches field names case-insensitively, and uses the last duplicate.
+    (r#"{"Auths": {"test.io": {"AUTH": "Zm9vOmJhcg=="}}}"#, Some("foo:bar")),
+    (
+        r#"{"AUTHS": {"test.io": {}}, "auths": {"test.io": {"auth": "x", "auth": "Zm9vOmJhcg=="}}}"#,
+        Some("foo:bar"),
+    ),
+    (
+        r#"{"auths": {"test.io": {"auth": "Zm9vOmJhcg=="}}, "credHelpers": {"a.b": null}}"#,
+        Some("foo:bar"),
+    ),
+    (r#"{"credHelpers": {"test.io": null}, "credsStore": "no-such"}"#, None),
+    (r#"{"credHelpers": {"test.io": ""}, "credsStore": "no-such"}"#, None),
+    (r#"{"psFormat": "table {{.ID}}", "HttpHeaders": {"a": "b"}}"#, None),
+];
+
 #[test]
 fn config_json_matches_docker() {
-    let entry = |key: &str, fields: &str| format!(r#"{{"auths": {{"{key}": {{{fields}}}}}}}"#);
-    let joe = r#""auth": "am9lam9lOmhlbGxv", "email": "user@example.com""#;
-    let foo = r#""auth": "Zm9vOmJhcg==""#;
-    for (text, host, expected) in [
-        (entry("https://index.docker.io/v1/", joe), "docker.io", Some("joejoe:hello")),
-        (
-            entry("example.com", r#""username": "user", "password": "pass""#),
-            "example.com",
-            Some("user:pass"),
-        ),
-        (entry("example.com", r#""auth": "dXNlcjpwYXNz""#), "example.com", Some("user:pass")),
-        // `auth` takes precedence over `username` and `password`.
-        (
-            entry("example.com", r#""auth": "dXNlcjpwYXNz", "username": "x", "password": "bar""#),
-            "example.com",
-            Some("user:pass"),
-        ),
-        (entry("http://example.com", foo), "example.com", Some("foo:bar")),
-        (entry("https://example.com/", foo), "example.com", Some("foo:bar")),
-        (entry("https://example.com/v2/", foo), "example.com", Some("foo:bar")),
-        (entry("https://127.0.0.1:6555/v2/", foo), "127.0.0.1:6555", Some("foo:bar")),
-        (entry("https://[::1]:6555/v2/", foo), "[::1]:6555", Some("foo:bar")),
-        (entry("[::1]:6555", foo), "[::1]:6555", Some("foo:bar")),
-        (entry("http://test.io/v1/", foo), "test.io", Some("foo:bar")),
-        (entry("http://test.io/v2/", foo), "test.io", Some("foo:bar")),
-        (entry("example.com:6555", foo), "example.com", None),
-        // For Docker, these two keys name the host. Here, as for Podman, they name a project.
-        (entry("example.com/foo", foo), "example.com", None),
-        (entry("https://example.com/foo", foo), "example.com", None),
-        // Registries do not use these schemes.
-        (entry("ftp://example.com", foo), "example.com", None),
-        (entry("unix:///var/run/docker.sock", foo), "unix:", None),
-        (entry("test.io", ""), "test.io", None),
-        (String::new(), "test.io", None),
-        (" \n".to_owned(), "test.io", None),
-        ("\u{feff}{}".to_owned(), "test.io", None),
-        (r#"{"auths": null, "credHelpers": null, "credsStore": null}"#.to_owned(), "test.io", None),
-        (r#"{"auths": {"test.io": null}, "credsStore": ""}"#.to_owned(), "test.io", None),
-        // Go's decoder matches field names case-insensitively, and uses the last duplicate.
-        (
-            r#"{"Auths": {"test.io": {"AUTH": "Zm9vOmJhcg=="}}}"#.to_owned(),
-            "test.io",
-            Some("foo:bar"),
-        ),
-        (
-            r#"{"AUTHS": {"test.io": {}}, "auths": {"test.io": {"auth": "x", "auth": "Zm9vOmJhcg=="}}}"#
-                .to_owned(),
-            "test.io",
-            Some("foo:bar"),
-        ),
-        (
-            r#"{"auths": {"test.io": {"auth": "Zm9vOmJhcg=="}}, "credHelpers": {"a.b": null}}"#
-                .to_owned(),
-            "test.io",
-            Some("foo:bar"),
-        ),
-        (
-            r#"{"credHelpers": {"test.io": null}, "credsStore": "no-such"}"#.to_owned(),
-            "test.io",
-            None,
-        ),
-        (
-            r#"{"credHelpers": {"test.io": ""}, "credsStore": "no-such"}"#.to_owned(),
-            "test.io",
-            None,
-        ),
-        (r#"{"psFormat": "table {{.ID}}", "HttpHeaders": {"a": "b"}}"#.to_owned(), "test.io", None),
-    ] {
+    let entries = ENTRIES.map(|(key, fields, host, expected)| {
+        (format!(r#"{{"auths": {{"{key}": {{{fields}}}}}}}"#), host, expected)
+    });
+    let texts = TEXTS.map(|(text, expected)| (text.to_owned(), "test.io", expected));
+    for (text, host, expected) in entries.into_iter().chain(texts) {
         let (_files, found) = one(&text);
         let logins = found.find(host).unwrap();
         let own = logins.iter().find(|login| login.repository.is_none()).cloned();

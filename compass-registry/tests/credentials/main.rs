@@ -4,10 +4,11 @@
 mod files;
 mod order;
 
-use compass_registry::Secret;
-use compass_registry::client::{CredentialFiles, Credentials, Login};
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+use compass_registry::client::{CredentialFiles, CredentialProvider as _, Credentials, Login};
+use futures_util::FutureExt as _;
 
 /// A temporary directory of files.
 struct Files(tempfile::TempDir);
@@ -48,28 +49,11 @@ fn one(text: &str) -> (Files, CredentialFiles) {
 
 /// Returns user and password of the login for a repository, or for the host (`""`).
 fn login(logins: &[Login], path: &str) -> Option<String> {
-    let fits = |login: &&Login| match &login.repository {
-        None => true,
-        Some(own) => {
-            let rest = path.strip_prefix(own.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        }
-    };
-    let text = |credentials: &Credentials| match credentials {
-        Credentials::Password { username, password } if *password == Secret::new("") => {
-            format!("{username}:")
-        }
-        // Secrets cannot be read, so compare with the password that these tests use for the user.
-        Credentials::Password { username, password } => {
-            let known = ["org", "io", "docker.io", "example", "host", "host-5000", "host-5001"];
-            let more = ["30.45-5000", "30.45", "busybox", "other", "level", "io-legacy"];
-            let rest = ["host-legacy", "hello", "pass", "bar", "quux", "docker", "baz"];
-            let known = known.iter().chain(&more).chain(&rest);
-            let word = known.into_iter().find(|word| *password == Secret::new(**word));
-            format!("{username}:{}", word.unwrap_or(&"?"))
-        }
+    let (chain, repository) = (logins.to_vec(), path.parse().ok());
+    let found = chain.resolve("", repository.as_ref()).now_or_never().unwrap().unwrap();
+    found.map(|login| match login.credentials {
+        Credentials::Password { username, password } => format!("{username}:{}", password.reveal()),
         Credentials::IdentityToken(_) => "identity token".to_owned(),
         other => format!("{other:?}"),
-    };
-    logins.iter().find(fits).map(|login| text(&login.credentials))
+    })
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use compass_registry::Secret;
-use compass_registry::client::{CredentialFiles, Credentials};
+use compass_registry::client::{CredentialFiles, CredentialProvider as _, Credentials};
 
 use super::files::FULL;
 use super::{Files, login, one};
@@ -137,6 +137,17 @@ fn registry_token_counts_first() {
     );
     let logins = found.find("reg.a").unwrap();
     assert_eq!(logins[0].credentials, Credentials::RegistryToken(Secret::new("t")));
+}
+
+#[tokio::test]
+async fn provider_reads_files_once() {
+    let (files, found) = one(FULL);
+    let resolve = async |host| found.resolve(host, None).await.unwrap().map(|login| login.source);
+    let file = files.path("config.json");
+    assert_eq!(resolve("example.org").await, Some(file.display().to_string()));
+    std::fs::remove_file(file).unwrap();
+    assert!(resolve("example.org").await.is_some());
+    assert_eq!(resolve("localhost").await, None, "the file is gone");
 }
 
 #[test]

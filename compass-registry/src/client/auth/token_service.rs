@@ -5,7 +5,7 @@ use reqwest::{Response, StatusCode, Url};
 
 use super::super::credentials::{Credentials, Login};
 use super::super::error::{MAX_REDIRECTS, describe_url, unreachable};
-use super::super::http_clients::TokenEndpoint;
+use super::super::http_clients::AuthRequest;
 use super::super::rate_limit::retry_after;
 use super::super::token_cache::Header;
 use super::super::{error_body, token_response};
@@ -46,15 +46,14 @@ struct Answer {
 impl Auth {
     pub(super) async fn request_token(
         &self,
-        endpoint: TokenEndpoint<'_>,
+        context: AuthRequest<'_>,
         wanted: &TokenScope<'_>,
     ) -> Result<Header, Error> {
-        let mut request = TokenRequest::new(realm_url(endpoint.registry, wanted.realm)?, wanted);
+        let mut request = TokenRequest::new(realm_url(context.registry, wanted.realm)?, wanted);
         for _ in 0..=MAX_REDIRECTS {
             let host = describe_url(&request.url);
-            let answer =
-                endpoint.connect_retry.run(&host, || self.send(endpoint, &request)).await?;
-            match request.redirected(&answer, endpoint.registry) {
+            let answer = context.connect_retry.run(&host, || self.send(context, &request)).await?;
+            match request.redirected(&answer, context.registry) {
                 Some(next) => request = next,
                 None => return self.read(&request, &answer, &describe(wanted.login)),
             }
@@ -64,10 +63,10 @@ impl Auth {
 
     async fn send(
         &self,
-        endpoint: TokenEndpoint<'_>,
+        context: AuthRequest<'_>,
         request: &TokenRequest,
     ) -> Result<Answer, Error> {
-        let http = endpoint.client_for(&request.url);
+        let http = context.client_for(&request.url);
         let mut builder = match &request.form {
             Some(form) => http
                 .post(request.url.clone())

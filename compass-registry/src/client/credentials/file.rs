@@ -2,7 +2,6 @@
 //! and Buildah, and Docker's old `~/.dockercfg`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -250,11 +249,6 @@ fn decode(auth: &str) -> Option<Credentials> {
     // Old versions of Docker pad the password with NUL bytes.
     let password = Secret::new(password.trim_matches('\0').to_owned());
     Some(Credentials::Password { username: username.to_owned(), password })
-}
-
-/// Formats the path for messages and hints.
-pub(super) fn display_path(path: &Path) -> String {
-    path.display().to_string()
 }
 
 #[cfg(test)]

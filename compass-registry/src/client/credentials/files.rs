@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use super::file::{self, File, Format, Helper};
+use super::file::{File, Format, Helper};
 use super::{CredentialProvider, Login, credential_helper};
 use crate::{Error, Repository};
 
@@ -167,7 +167,7 @@ fn run_helper(helper: &str, key: &str, file: &str, host: &str) -> Result<Option<
 impl Source {
     fn name(&self) -> String {
         match self {
-            Self::File(path, _) | Self::Named(path) => file::display_path(path),
+            Self::File(path, _) | Self::Named(path) => path.display().to_string(),
             Self::Variable(name, _) => (*name).to_owned(),
         }
     }
@@ -197,10 +197,10 @@ impl Source {
                 let what =
                     || format!("cannot read {}, which {AUTH_FILE_VARIABLE} names", path.display());
                 let text = std::fs::read(path).map_err(|error| Error::io(what(), error))?;
-                File::parse(&file::display_path(path), &text, Format::Current)
+                File::parse(&path.display().to_string(), &text, Format::Current)
             }
             Self::File(path, format) => match std::fs::read(path) {
-                Ok(text) => File::parse(&file::display_path(path), &text, *format),
+                Ok(text) => File::parse(&path.display().to_string(), &text, *format),
                 Err(error) if is_missing(path, &error) => Ok(File::default()),
                 Err(error) => Err(Error::io(format!("cannot read {}", path.display()), error)),
             },

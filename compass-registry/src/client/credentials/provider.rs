@@ -15,6 +15,8 @@ use crate::{Error, Repository};
 /// the first provider with a login for the request wins.
 ///
 /// ```
+/// use std::sync::Arc;
+///
 /// use compass_registry::client::{
 ///     Client, ClientOptions, CredentialFiles, CredentialProvider, Credentials, Login,
 /// };
@@ -41,8 +43,8 @@ use crate::{Error, Repository};
 ///
 /// # fn main() -> Result<(), Error> {
 /// // The files of other tools are read if the variable is not set.
-/// let chain: Vec<Box<dyn CredentialProvider>> =
-///     vec![Box::new(FromEnvironment), Box::new(CredentialFiles::from_environment())];
+/// let chain: Vec<Arc<dyn CredentialProvider>> =
+///     vec![Arc::new(FromEnvironment), Arc::new(CredentialFiles::from_environment())];
 /// let client = Client::new("registry.example", ClientOptions::default().credentials(chain))?;
 /// # Ok(())
 /// # }
@@ -104,17 +106,6 @@ impl<P: CredentialProvider> CredentialProvider for Vec<P> {
 }
 
 #[async_trait]
-impl<P: CredentialProvider + ?Sized> CredentialProvider for Box<P> {
-    async fn resolve(
-        &self,
-        host: &str,
-        repository: Option<&Repository>,
-    ) -> Result<Option<Login>, Error> {
-        (**self).resolve(host, repository).await
-    }
-}
-
-#[async_trait]
 impl<P: CredentialProvider + ?Sized> CredentialProvider for Arc<P> {
     async fn resolve(
         &self,
@@ -157,8 +148,8 @@ mod tests {
 
     #[tokio::test]
     async fn chain_error_is_returned() {
-        let chain: Vec<Box<dyn CredentialProvider>> =
-            vec![Box::new(Vec::<Login>::new()), Box::new(Failing)];
+        let chain: Vec<Arc<dyn CredentialProvider>> =
+            vec![Arc::new(Vec::<Login>::new()), Arc::new(Failing)];
         assert!(chain.resolve("a.b", None).await.is_err());
     }
 }

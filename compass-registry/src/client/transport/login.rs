@@ -21,16 +21,16 @@ impl Transport {
         if !self.is_registry_origin(&refusal.url) {
             return Ok(None);
         }
-        let (endpoint, scope) = (self.endpoint(), &request.scope);
+        let auth_request = self.auth_request(request);
         match (refusal.status, sent) {
             (StatusCode::UNAUTHORIZED, _) => match best_challenge(refusal) {
                 Some(challenge) => {
-                    self.0.auth.answer_challenge(endpoint, &challenge, scope, sent).await
+                    self.0.auth.answer_challenge(auth_request, &challenge, sent).await
                 }
                 None => match sent {
                     None => self.fetch_root_challenge(request).await,
                     // The token may have expired.
-                    Some(sent) => self.0.auth.renew_token(endpoint, scope, sent).await,
+                    Some(sent) => self.0.auth.renew_token(auth_request, sent).await,
                 },
             },
             // Registries hide private images from anonymous clients.
@@ -38,11 +38,11 @@ impl Transport {
                 self.fetch_root_challenge(request).await
             }
             (_, Some(sent)) if refusal.is_token_rejected() => {
-                self.0.auth.renew_token(endpoint, scope, sent).await
+                self.0.auth.renew_token(auth_request, sent).await
             }
             // Some registries answer 403 if a token does not cover the repository.
             (StatusCode::FORBIDDEN, sent) => {
-                self.0.auth.single_scope_header(endpoint, scope, sent).await
+                self.0.auth.single_scope_header(auth_request, sent).await
             }
             _ => Ok(None),
         }
@@ -67,7 +67,7 @@ impl Transport {
             }
         };
         self.0.asked_root.get_or_init(ask).await;
-        self.0.auth.cached_header(self.endpoint(), &request.scope).await
+        self.0.auth.cached_header(self.auth_request(request)).await
     }
 }
 
