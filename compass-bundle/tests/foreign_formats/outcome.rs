@@ -23,10 +23,8 @@ pub(crate) async fn evaluate(bytes: &[u8]) -> Result<Outcome, String> {
     let path = directory.path().join("package");
     std::fs::write(&path, bytes).unwrap();
     let source = Arc::new(LocalFile::open(&path).unwrap());
-    let package = match Package::read(source).await.map_err(|error| error.to_string())? {
-        Package::Foreign(package) => package,
-        _ => return Err("it is a bundle".to_owned()),
-    };
+    let package = Package::read(source).await.map_err(|error| error.to_string())?;
+    let Package::Foreign(package) = package else { return Err("it is a bundle".to_owned()) };
     let found = package.problems();
     let problems: Vec<_> = found
         .iter()
