@@ -28,6 +28,16 @@ pub struct Installed {
     pub copied: CopyReport,
 }
 
+/// The result of one image of a package, or its plan.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ImageInstallation {
+    /// Its reference at the site.
+    pub reference: Reference,
+    /// The report of the copy, or the error that stopped it.
+    pub result: Result<CopyReport, Error>,
+}
+
 /// Pushes all images of a package to a registry.
 ///
 /// If `place` has a project, it replaces the project of each image. Of an index with omitted
@@ -45,10 +55,53 @@ pub async fn install(
     place: &RegistryPrefix,
     options: &CopyOptions,
 ) -> Result<Vec<Installed>, Error> {
+    all_pushed(install_each(package, sink, place, options).await?)
+}
+
+/// Pushes all images of a package as [`install`] does, and continues after the error of an image.
+///
+/// # Errors
+/// The errors of [`install`] that are found before anything is pushed. If a blob of a foreign package
+/// cannot be pushed, no image of it is.
+pub async fn install_each(
+    package: &Package,
+    sink: Arc<dyn ImageSink>,
+    place: &RegistryPrefix,
+    options: &CopyOptions,
+) -> Result<Vec<ImageInstallation>, Error> {
     if let Package::Foreign(package) = package {
         check_installable(package)?;
     }
     push(&package.images(), sink, place, options).await
+}
+
+/// Predicts what [`install_each`] would do. Writes nothing.
+///
+/// # Errors
+/// As [`install_each`].
+pub async fn plan_install(
+    package: &Package,
+    sink: Arc<dyn ImageSink>,
+    place: &RegistryPrefix,
+    options: &CopyOptions,
+) -> Result<Vec<ImageInstallation>, Error> {
+    if let Package::Foreign(package) = package {
+        check_installable(package)?;
+    }
+    let images = package.images();
+    check_tag_collisions(&images, place)?;
+    let installer = Installer { source: package.image_source(), sink, place, options };
+    let copier = &installer.copier();
+    let plans: Vec<_> = images.iter().map(|image| installer.plan(image, copier).boxed()).collect();
+    stream::iter(plans).buffered(options.concurrent_images()).try_collect().await
+}
+
+/// Returns the pushed images, or the first error.
+fn all_pushed(images: Vec<ImageInstallation>) -> Result<Vec<Installed>, Error> {
+    let installed = |image: ImageInstallation| {
+        Ok(Installed { reference: image.reference, copied: image.result? })
+    };
+    images.into_iter().map(installed).collect()
 }
 
 /// Copies one image of a package under its own name; see [`install`].
@@ -63,7 +116,8 @@ pub async fn copy_image(
     image.check_problems()?;
     let host = image.reference.host().to_owned();
     let place = RegistryPrefix { host, project: String::new() };
-    let mut installed = push(std::slice::from_ref(image), sink, &place, options).await?;
+    let mut installed =
+        all_pushed(push(std::slice::from_ref(image), sink, &place, options).await?)?;
     Ok(installed.remove(0).copied)
 }
 
@@ -84,7 +138,7 @@ async fn push(
     sink: Arc<dyn ImageSink>,
     place: &RegistryPrefix,
     options: &CopyOptions,
-) -> Result<Vec<Installed>, Error> {
+) -> Result<Vec<ImageInstallation>, Error> {
     check_tag_collisions(images, place)?;
     let Some(first) = images.first() else { return Ok(Vec::new()) };
     let installer = Installer { source: first.image_source(), sink, place, options };
@@ -107,7 +161,7 @@ impl Installer<'_> {
         Copier::new(Arc::clone(&self.sink), self.options.clone())
     }
 
-    async fn push_all(&self, images: &[Image<'_>]) -> Result<Vec<Installed>, Error> {
+    async fn push_all(&self, images: &[Image<'_>]) -> Result<Vec<ImageInstallation>, Error> {
         let copier = &self.copier();
         // Boxed, so that the returned future is `Send`: the compiler cannot prove that for futures
         // in a lazy iterator.
@@ -121,7 +175,7 @@ impl Installer<'_> {
         &self,
         package: &ForeignPackage,
         images: &[Image<'_>],
-    ) -> Result<Vec<Installed>, Error> {
+    ) -> Result<Vec<ImageInstallation>, Error> {
         let checks: Vec<_> = images.iter().map(|image| self.is_needed(image).boxed()).collect();
         let checks = stream::iter(checks).buffered(self.options.concurrent_images());
         let needed: Vec<bool> = checks.try_collect().await?;
@@ -141,22 +195,29 @@ impl Installer<'_> {
         let mut installed = second.push_all(images).await?;
         for (image, installed) in images.iter().zip(&mut installed) {
             let (blobs, bytes) = pushed.remove(image.reference).unwrap_or_default();
-            installed.copied.blobs += blobs;
-            installed.copied.bytes += bytes;
-            installed.copied.present_bytes = installed.copied.present_bytes.saturating_sub(bytes);
+            let Ok(copied) = &mut installed.result else { continue };
+            copied.blobs += blobs;
+            copied.bytes += bytes;
+            copied.present_bytes = copied.present_bytes.saturating_sub(bytes);
         }
         Ok(installed)
     }
 
-    async fn push(&self, image: &Image<'_>, copier: &Copier) -> Result<Installed, Error> {
+    async fn push(&self, image: &Image<'_>, copier: &Copier) -> Result<ImageInstallation, Error> {
         let reference = destination(image, self.place)?;
         let from = ImageRef::new(image.reference.repository().clone(), image.digest());
         let (copier, source) = (copier_for(image, copier)?, Arc::clone(&self.source));
         let copied = copier.copy(source, &from, &(&reference).into()).await;
-        let copied = copied.map_err(|error| error.in_image(&reference))?;
         self.options.progress.image_done();
-        // An index with omitted platforms has another digest at the site.
-        Ok(Installed { reference: reference.with_digest(copied.digest), copied })
+        Ok(ImageInstallation::new(reference, copied))
+    }
+
+    async fn plan(&self, image: &Image<'_>, copier: &Copier) -> Result<ImageInstallation, Error> {
+        let reference = destination(image, self.place)?;
+        let from = ImageRef::new(image.reference.repository().clone(), image.digest());
+        let (copier, source) = (copier_for(image, copier)?, Arc::clone(&self.source));
+        let planned = copier.plan(source, &from, &(&reference).into()).await;
+        Ok(ImageInstallation::new(reference, planned))
     }
 
     /// Whether an image has to be pushed. Returns an error if the tag exists with another image.
@@ -166,6 +227,21 @@ impl Installer<'_> {
         let (copier, source) = (copier_for(image, &self.copier())?, Arc::clone(&self.source));
         let needed = copier.is_needed(source, &from, &(&reference).into()).await;
         needed.map_err(|error| error.in_image(&reference).into())
+    }
+}
+
+impl ImageInstallation {
+    fn new(reference: Reference, copied: Result<CopyReport, compass_registry::Error>) -> Self {
+        match copied {
+            // An index with omitted platforms has another digest at the site.
+            Ok(copied) => {
+                Self { reference: reference.with_digest(copied.digest), result: Ok(copied) }
+            }
+            Err(error) => {
+                let error = error.in_image(&reference);
+                Self { reference, result: Err(error.into()) }
+            }
+        }
     }
 }
 

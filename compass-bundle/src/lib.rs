@@ -33,7 +33,7 @@ pub use error::Error;
 pub use extract::{Unpacked, unpack, write_file, write_file_below};
 pub use foreign::{ForeignFile, ForeignImage, ForeignPackage, PackageProblem};
 pub use format::document;
-pub use install::{Installed, copy_image, install};
+pub use install::{ImageInstallation, Installed, copy_image, install, install_each, plan_install};
 pub use package::{Image, Package, PackageBlob, PackageFile, verify_unreadable};
 pub use part_file::create_own_directory;
 pub use plan::BundlePlan;

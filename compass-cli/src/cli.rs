@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bump, check, demo, diff, doctor, explain, extract, images, inspect, install, package, publish,
-    review, serve, sync, verify,
+    bump, check, demo, diff, doctor, explain, extract, images, inspect, install, installed,
+    package, publish, review, serve, sync, verify,
 };
 use crate::global_args::GlobalArgs;
 
@@ -42,8 +42,10 @@ pub(crate) enum Command {
     Diff(diff::Args),
     /// Uploads a bundle to the store, where it becomes immutable
     Publish(publish::Args),
-    /// Pushes the images of a bundle to a site's registry
+    /// Installs bundles at a site: pushes the images, and hands the YAML over
     Install(install::Args),
+    /// Lists what is installed at this site
+    Installed(installed::Args),
     /// Tests which features a registry supports
     Doctor(doctor::Args),
     /// Shows a pull request's queue state and what the next step needs

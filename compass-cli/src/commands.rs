@@ -10,6 +10,7 @@ pub(crate) mod extract;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod install;
+pub(crate) mod installed;
 pub(crate) mod package;
 pub(crate) mod publish;
 pub(crate) mod review;
@@ -46,6 +47,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode> {
         Command::Verify(args) => verify::run(args, global, output).await,
         Command::Publish(args) => publish::run(args, global, output).await,
         Command::Install(args) => install::run(args, global, output).await,
+        Command::Installed(args) => installed::run(args, output),
         Command::Review(args) => review::run(args, global, output),
         Command::Serve(args) => serve::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, global, output).await,

@@ -68,6 +68,11 @@ impl CliError {
         Self { exit: Self::USAGE, ..self }
     }
 
+    /// Makes this an error of the environment.
+    pub(crate) fn into_external(self) -> Self {
+        Self { exit: Self::EXTERNAL, ..self }
+    }
+
     /// Prepends the failed action to the message, which becomes the first cause.
     pub(crate) fn context(mut self, what: impl fmt::Display) -> Self {
         let message = std::mem::replace(&mut self.message, escaped(what));

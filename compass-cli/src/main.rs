@@ -22,6 +22,7 @@ mod repository;
 mod rule_files;
 mod rule_gate;
 mod signals;
+mod site;
 mod source_date_epoch;
 
 use std::io::Write as _;

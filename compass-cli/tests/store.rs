@@ -103,6 +103,7 @@ impl World {
         command
             .args(arguments)
             .current_dir(self.directory.path())
+            .env("XDG_STATE_HOME", self.directory.path())
             .env("AWS_ENDPOINT_URL", &self.s3)
             .env("AWS_ACCESS_KEY_ID", "robot")
             .env("AWS_SECRET_ACCESS_KEY", SECRET)

@@ -6,11 +6,13 @@ mod component;
 mod hotfix;
 mod plugin;
 mod product;
+mod requirement;
 
 pub use component::ComponentVersion;
 pub use hotfix::{Date, HotfixVersion};
 pub use plugin::{BumpLevel, PluginVersion};
 pub use product::ProductVersion;
+pub use requirement::ProductRequirement;
 
 use crate::escape::quote;
 

@@ -199,6 +199,14 @@ impl Client {
         referrers::list_referrers(&self.transport, repository, subject, artifact_type).await
     }
 
+    /// Checks that the registry accepts uploads to a repository. Nothing is uploaded.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] or [`Error::Status`] if it does not, and errors of the connection.
+    pub async fn check_push(&self, repository: &Repository) -> Result<(), Error> {
+        upload::check(&self.transport, repository).await
+    }
+
     /// Deletes a tag, or a manifest with all its tags.
     ///
     /// # Errors

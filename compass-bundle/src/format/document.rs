@@ -76,6 +76,17 @@ pub enum BundleKind {
     Product,
 }
 
+impl BundleKind {
+    /// Returns the name in `bundle.json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plugin => "plugin",
+            Self::Hotfix => "hotfix",
+            Self::Product => "product",
+        }
+    }
+}
+
 /// A file of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

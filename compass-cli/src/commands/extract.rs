@@ -122,7 +122,7 @@ async fn stream_archive((package, image): (&Package, &Image<'_>), output: &Outpu
     let to: (&mut (dyn AsyncWrite + Unpin + Send), _) = (&mut stdout, Path::new(STDOUT));
     let written = image.stream_archive(to, &*progress).await;
     drop(shown);
-    check_damage(package, &written, output).await?;
+    check_damage(package, written.as_ref().err(), output).await?;
     Ok(written?)
 }
 
@@ -229,7 +229,7 @@ async fn write_archive(
     let options = global.write_options(progress.shared());
     let written = image.write_archive(&target, &options).await;
     drop((options, progress));
-    check_damage(package, &written, output).await?;
+    check_damage(package, written.as_ref().err(), output).await?;
     written?;
     Ok(target)
 }
@@ -246,7 +246,7 @@ async fn write_layout(
     let layout = Arc::new(OciLayout::new(path));
     let copied = copy_image(image, layout, &options).await;
     drop((options, progress));
-    check_damage(package, &copied, output).await?;
+    check_damage(package, copied.as_ref().err(), output).await?;
     copied?;
     Ok(path.to_owned())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::process::ExitCode;
 
-use compass_bundle::document::{BundleDocument, BundleImage, BundleKind, PlacedBlob};
+use compass_bundle::document::{BundleDocument, BundleImage, PlacedBlob};
 use compass_bundle::{ArchiveImage, Bundle, ForeignImage, ForeignPackage};
 use compass_registry::{Descriptor, Digest, Manifest, Platform, RawManifest};
 use serde_json::{Value, json};
@@ -52,11 +52,7 @@ fn blob_kind(media_type: &str) -> &str {
 fn describe_bundle(bundle: &Bundle) -> String {
     let document = bundle.document();
     let BundleDocument { name, version, commit, .. } = document;
-    let what = match document.kind {
-        BundleKind::Plugin => "plugin",
-        BundleKind::Hotfix => "hotfix",
-        _ => "product",
-    };
+    let what = document.kind.as_str();
     let commit = commit.as_deref().unwrap_or("unknown");
     let size = bundle.size();
     let mut text = format!(

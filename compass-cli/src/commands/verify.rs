@@ -141,16 +141,16 @@ pub(crate) async fn verify_package(
 
 /// Returns an error if an operation failed because a bundle is damaged.
 ///
-/// If `result` is the error of a blob that does not match its digest, this verifies the bundle to
-/// find the damage. The problems of foreign packages are known when they are opened.
-pub(crate) async fn check_damage<T>(
+/// If `error` is that of a blob that does not match its digest, this verifies the bundle to find the
+/// damage. The problems of foreign packages are known when they are opened.
+pub(crate) async fn check_damage(
     package: &Package,
-    result: &Result<T, compass_bundle::Error>,
+    error: Option<&compass_bundle::Error>,
     output: &Output,
 ) -> Result<()> {
     let is_mismatch = matches!(
-        result,
-        Err(compass_bundle::Error::Registry(error)) if error.is_mismatch()
+        error,
+        Some(compass_bundle::Error::Registry(error)) if error.is_mismatch()
     );
     if !is_mismatch || package.as_foreign().is_some() {
         return Ok(());

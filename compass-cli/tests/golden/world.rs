@@ -98,6 +98,7 @@ impl World {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.directory.path()).stdin(Stdio::null()).env("EXAMPLE", EXAMPLE);
+        command.env("XDG_STATE_HOME", self.directory.path().join("state"));
         for name in ["SOURCE_DATE_EPOCH", "NO_COLOR", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"]
         {
             command.env_remove(name);

@@ -95,6 +95,7 @@ impl World {
         command
             .args(arguments)
             .env("REGISTRY_AUTH_FILE", self.path("auth.json"))
+            .env("XDG_STATE_HOME", self.path("state"))
             .current_dir(self.directory.path());
         command
     }

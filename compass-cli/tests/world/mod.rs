@@ -109,6 +109,7 @@ impl World {
             .args(["-euo", "pipefail", "-c", script])
             .current_dir(root)
             .env("PATH", format!("{}:{path}", compass.display()))
+            .env("XDG_STATE_HOME", root.join("state"))
             .env("SOURCE", &self.source)
             .env("SITE", &self.site)
             .env("DOCKER", format!("docker -H unix://{}/docker.sock", root.display()))

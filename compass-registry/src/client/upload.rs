@@ -62,6 +62,15 @@ pub(super) async fn put_in_chunks(
     Upload { chunk: Some(chunk), ..Upload::new(transport, repository, blob) }.finish().await
 }
 
+/// Checks that the registry accepts uploads to a repository: opens a session, and cancels it.
+pub(super) async fn check(transport: &Transport, repository: &Repository) -> Result<(), Error> {
+    let request = transport.request(Method::POST, repository, "blobs/uploads/", PUSH);
+    let response = transport.send(&request, is_success).await?;
+    let session = transport.resolve_location(&request.url, &response)?;
+    cancel(transport, repository, session).await;
+    Ok(())
+}
+
 impl<'u> Upload<'u> {
     fn new(transport: &'u Transport, repository: &'u Repository, blob: VerifiedBlob) -> Self {
         let descriptor = blob.descriptor().clone();

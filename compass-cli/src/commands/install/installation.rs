@@ -1,0 +1,243 @@
+//! The installation of one package.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use compass_bundle::store::redact_url;
+use compass_bundle::{Bundle, ImageInstallation, Package, install_each};
+use compass_manifest::Policy;
+use compass_registry::client::Client;
+use compass_registry::{CopyOptions, CopyReport, Reference, RegistryPrefix};
+
+use super::Args;
+use crate::commands::verify::check_damage;
+use crate::error::{CliError, Result};
+use crate::existing_tag;
+use crate::global_args::GlobalArgs;
+use crate::image_usage::open;
+use crate::output::Output;
+use crate::registries::Registries;
+use crate::repository::Repository;
+use crate::site::hand_over::{HandOver, Release};
+use crate::site::manifests::{Manifests, RenderedFile};
+use crate::site::receipts::{Receipt, ReceiptFile, ReceiptImage, Receipts};
+use crate::site::values::Values;
+
+/// The registry, the policy and the options that all installations of one command share.
+pub(super) struct Site {
+    pub(super) registry: RegistryPrefix,
+    pub(super) client: Client,
+    pub(super) policy: Arc<Policy>,
+    pub(super) receipts: Receipts,
+    pub(super) hand_over: Option<HandOver>,
+}
+
+impl Site {
+    pub(super) fn open(args: &Args, global: &GlobalArgs) -> Result<Self> {
+        let client = Registries::at_site(global)?.client(&args.registry.host, args.plain_http)?;
+        let policy = match &global.repo {
+            Some(_) => Repository::open(global)?.policy,
+            None => Repository::policy_only(global)?.policy,
+        };
+        Ok(Self {
+            registry: args.registry.clone(),
+            client,
+            policy,
+            receipts: Receipts::new(args.receipts.as_deref())?,
+            hand_over: HandOver::of(&args.hand_over)?,
+        })
+    }
+}
+
+/// The kind, the name and the version of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) version: String,
+}
+
+impl Identity {
+    fn of(package: &Package, address: &str) -> Self {
+        match package.as_bundle() {
+            Some(bundle) => {
+                let document = bundle.document();
+                Self {
+                    kind: document.kind.as_str().to_owned(),
+                    name: document.name.clone(),
+                    version: document.version.clone(),
+                }
+            }
+            None => {
+                let file = address.split(['?', '#']).next().unwrap_or_default();
+                let file = file.rsplit('/').next().unwrap_or_default();
+                let stem =
+                    [".tar.gz", ".tgz", ".tar"].iter().find_map(|end| file.strip_suffix(end));
+                let name = stem.unwrap_or(file).to_owned();
+                Self { kind: "package".to_owned(), name, version: String::new() }
+            }
+        }
+    }
+
+    pub(super) fn release(&self) -> Release<'_> {
+        Release { kind: &self.kind, name: &self.name, version: &self.version }
+    }
+}
+
+/// The result of one image, or its plan.
+pub(super) struct ImageOutcome {
+    /// The reference at the site.
+    pub(super) reference: Reference,
+    pub(super) result: Result<CopyReport>,
+}
+
+impl ImageOutcome {
+    pub(super) fn all(images: Vec<ImageInstallation>) -> Vec<Self> {
+        let outcome = |image: ImageInstallation| Self {
+            reference: image.reference,
+            result: image.result.map_err(existing_tag::bundle_error),
+        };
+        images.into_iter().map(outcome).collect()
+    }
+}
+
+/// One package, and the results of its installation.
+pub(super) struct Installation {
+    /// The address of the package, without secrets.
+    pub(super) shown: String,
+    pub(super) package: Package,
+    pub(super) identity: Identity,
+    pub(super) manifests: Manifests,
+    pub(super) variables: BTreeSet<String>,
+    pub(super) values: Values,
+    /// The result of each image.
+    pub(super) images: Vec<ImageOutcome>,
+    /// The files that were handed over.
+    pub(super) handed_over: Vec<String>,
+    pub(super) receipt: Option<PathBuf>,
+    /// The error that stopped the installation.
+    pub(super) failure: Option<CliError>,
+}
+
+impl Installation {
+    /// Opens a package, and collects the values of its variables.
+    pub(super) async fn open(
+        address: &str,
+        args: &Args,
+        site: &Site,
+        global: &GlobalArgs,
+    ) -> Result<Self> {
+        let package = open(address, global).await?;
+        let manifests = Manifests::read(&package).await?;
+        let variables = match site.hand_over {
+            Some(_) => manifests.variables()?,
+            // Without a hand-over, the files are not rendered and may be invalid.
+            None => manifests.variables().unwrap_or_default(),
+        };
+        let values = Values::resolve(&args.values, &site.registry, &site.policy, &variables)?;
+        Ok(Self {
+            shown: redact_url(address),
+            identity: Identity::of(&package, &redact_url(address)),
+            package,
+            manifests,
+            variables,
+            values,
+            images: Vec::new(),
+            handed_over: Vec::new(),
+            receipt: None,
+            failure: None,
+        })
+    }
+
+    /// Pushes the images, hands the files over, and writes the receipt.
+    ///
+    /// # Errors
+    /// The first error, with the steps that were completed. A second run finishes the installation.
+    pub(super) async fn install(
+        &mut self,
+        site: &Site,
+        options: &CopyOptions,
+        output: &Output,
+    ) -> Result<()> {
+        let sink = Arc::new(site.client.clone());
+        let pushed = install_each(&self.package, sink, &site.registry, options).await;
+        let errors = match &pushed {
+            Ok(images) => images.iter().filter_map(|image| image.result.as_ref().err()).collect(),
+            Err(error) => vec![error],
+        };
+        for error in errors {
+            check_damage(&self.package, Some(error), output).await?;
+        }
+        let name = &self.shown;
+        let pushed = pushed
+            .map_err(existing_tag::bundle_error)
+            .map_err(|error| error.context(format!("cannot install {name}")))?;
+        self.images = ImageOutcome::all(pushed);
+        self.require_all_images()?;
+        let Identity { kind, name, .. } = &self.identity;
+        let history = self.blocking_history(site).await?;
+        let mut files = Vec::new();
+        if let Some(hand_over) = &site.hand_over {
+            files = self.manifests.render(&self.values, &site.registry, &site.policy)?;
+            let handed_over =
+                hand_over.run(self.identity.release(), &files, &history, output).await;
+            handed_over.map_err(|error| {
+                error.context(format!(
+                    "cannot hand over {kind} {name}; its images are in the registry"
+                ))
+            })?;
+            self.handed_over = files.iter().map(|file| file.path.clone()).collect();
+        }
+        self.receipt = Some(history.add(self.to_receipt(site, files))?);
+        Ok(())
+    }
+
+    /// Returns an error if an image was not pushed; the others were.
+    fn require_all_images(&self) -> Result<()> {
+        let failed: Vec<_> =
+            self.images.iter().filter_map(|image| image.result.as_ref().err()).collect();
+        let Some(first) = failed.first() else { return Ok(()) };
+        let message = format!(
+            "cannot install {}: {} of {} images were not pushed, the others were",
+            self.shown,
+            failed.len(),
+            self.images.len()
+        );
+        Err(CliError {
+            message,
+            causes: failed.iter().map(ToString::to_string).collect(),
+            ..(*first).clone()
+        })
+    }
+
+    /// Opens the receipts of this package. Another installation of it may have to end first.
+    async fn blocking_history(&self, site: &Site) -> Result<crate::site::receipts::History> {
+        let (receipts, Identity { kind, name, .. }) =
+            (site.receipts.clone(), self.identity.clone());
+        tokio::task::spawn_blocking(move || receipts.history(&kind, &name)).await?
+    }
+
+    fn to_receipt(&self, site: &Site, files: Vec<RenderedFile>) -> Receipt {
+        let Identity { kind, name, version } = &self.identity;
+        let mut receipt = Receipt::new(kind, name, version, site.registry.to_string());
+        receipt.digest = self.package.as_bundle().map(Bundle::digest);
+        receipt.images = self
+            .images
+            .iter()
+            .filter_map(|image| {
+                let digest = image.result.as_ref().ok()?.digest;
+                Some(ReceiptImage { reference: image.reference.to_string(), digest })
+            })
+            .collect();
+        let secret: BTreeSet<_> =
+            files.iter().flat_map(|file| file.secret_variables.clone()).collect();
+        receipt.secret_variables = secret.into_iter().collect();
+        receipt.files = files
+            .into_iter()
+            .map(|file| ReceiptFile { path: file.path, content: file.public })
+            .collect();
+        receipt.hand_over = site.hand_over.as_ref().map(ToString::to_string);
+        receipt
+    }
+}

@@ -1,0 +1,140 @@
+//! Checks before anything is pushed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use compass_bundle::plan_install;
+use compass_manifest::version::{ProductRequirement, ProductVersion};
+use compass_manifest::yaml;
+use compass_registry::CopyOptions;
+
+use super::installation::{Identity, ImageOutcome, Installation, Site};
+use super::{Args, refused};
+use crate::error::{CliError, Result};
+use crate::existing_tag;
+
+/// The planned copies of the images of one package.
+pub(super) struct Plan {
+    pub(super) images: Vec<ImageOutcome>,
+}
+
+/// Refuses two packages of the same plugin, addon or product.
+pub(super) fn refuse_duplicates(installations: &[Installation]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for Installation { identity: Identity { kind, name, .. }, .. } in installations {
+        if !seen.insert((kind, name)) {
+            return Err(CliError::usage(format!("two packages are of the {kind} {name}"))
+                .hint("install one after the other"));
+        }
+    }
+    Ok(())
+}
+
+/// Finds all problems of the installations, and plans their images.
+///
+/// # Errors
+/// One error with all problems. An unreachable registry is an error of its own.
+pub(super) async fn check(
+    installations: &[Installation],
+    args: &Args,
+    site: &Site,
+    options: &CopyOptions,
+) -> Result<Vec<Plan>> {
+    let product = product_version(installations, args, site)?;
+    let (mut plans, mut problems) = (Vec::new(), Vec::new());
+    for installation in installations {
+        if let Some(hand_over) = &site.hand_over {
+            problems.extend(installation.manifests.unset_variables(&installation.values)?);
+            hand_over.check(installation.identity.release()).await?;
+        }
+        problems.extend(unmet_requirement(installation, product.as_ref())?);
+        let sink = Arc::new(site.client.clone());
+        let planned = plan_install(&installation.package, sink, &site.registry, options).await;
+        let planned = planned
+            .map_err(existing_tag::bundle_error)
+            .map_err(|error| error.context(format!("cannot install {}", installation.shown)))?;
+        let images = ImageOutcome::all(planned);
+        for image in &images {
+            match &image.result {
+                Err(error) if error.exit == CliError::EXTERNAL => {
+                    let what = format!("cannot install {}", image.reference);
+                    return Err(error.clone().context(what));
+                }
+                Err(error) => problems.push(error.clone()),
+                Ok(_) => {}
+            }
+        }
+        plans.push(Plan { images });
+    }
+    check_push(&plans, args, site).await?;
+    if problems.is_empty() {
+        return Ok(plans);
+    }
+    let names: Vec<_> = installations.iter().map(|one| one.shown.as_str()).collect();
+    Err(refused(&names.join(", "), problems))
+}
+
+/// Checks that the registry accepts uploads, if any are needed.
+async fn check_push(plans: &[Plan], args: &Args, site: &Site) -> Result<()> {
+    let images = plans.iter().flat_map(|plan| &plan.images);
+    let mut needed = images.filter(|image| {
+        image
+            .result
+            .as_ref()
+            .is_ok_and(|report| !report.already_present && report.not_copied.is_none())
+    });
+    let Some(image) = needed.next().filter(|_| !args.dry_run) else { return Ok(()) };
+    let pushed = site.client.check_push(image.reference.repository()).await;
+    pushed.map_err(|error| {
+        CliError::from(error).context(format!("{} cannot be written to", image.reference))
+    })
+}
+
+/// Returns the product version at the site, from the arguments, a product that is installed now, or
+/// the receipts.
+fn product_version(
+    installations: &[Installation],
+    args: &Args,
+    site: &Site,
+) -> Result<Option<ProductVersion>> {
+    let parse = |text: &str| {
+        text.parse().map_err(|error| CliError::usage(format!("`--product-version`: {error}")))
+    };
+    if let Some(version) = &args.product_version {
+        return parse(version).map(Some);
+    }
+    let own = installations.iter().find(|one| one.identity.kind == "product");
+    if let Some(own) = own {
+        return Ok(own.identity.version.parse().ok());
+    }
+    let installed = site.receipts.installed()?;
+    let product = installed.iter().find(|receipt| receipt.kind == "product");
+    Ok(product.and_then(|receipt| receipt.version.parse().ok()))
+}
+
+/// Returns a problem if a plugin requires another product version.
+fn unmet_requirement(
+    installation: &Installation,
+    product: Option<&ProductVersion>,
+) -> Result<Option<CliError>> {
+    let ("plugin", [file]) = (&*installation.identity.kind, &*installation.manifests.files) else {
+        return Ok(None);
+    };
+    let Ok(root) = yaml::parse(file.text()) else { return Ok(None) };
+    let Some(node) = root.at(&["spec", "compassRequirement"]) else { return Ok(None) };
+    let (Some(text), Some(product)) = (node.text().filter(|_| !node.is_null()), product) else {
+        return Ok(None);
+    };
+    let position = file.position(node.span.start);
+    let requirement: ProductRequirement = text.parse().map_err(|error| {
+        CliError::check_failed(format!("{}:{}: {error}", file.path(), position.line))
+    })?;
+    let problem = || {
+        CliError::check_failed(format!(
+            "{}:{}: the plugin requires product version {requirement}, and the site has {product}",
+            file.path(),
+            position.line
+        ))
+    };
+    Ok((!requirement.accepts(product)).then(problem))
+}

@@ -1,0 +1,53 @@
+//! `compass installed`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::display::printable;
+use crate::error::Result;
+use crate::output::Output;
+use crate::site::receipts::{Receipt, Receipts};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The directory of the receipts [default: `$XDG_STATE_HOME/compass/receipts`]
+    #[arg(long, value_name = "DIR")]
+    receipts: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let installed = Receipts::new(args.receipts.as_deref())?.installed()?;
+    output.result(
+        || {
+            let installed: Vec<_> = installed
+                .iter()
+                .map(|receipt| {
+                    json!({
+                        "kind": receipt.kind,
+                        "name": receipt.name,
+                        "version": receipt.version,
+                        "digest": receipt.digest,
+                        "registry": receipt.registry,
+                        "time": receipt.time,
+                        "handOver": receipt.hand_over,
+                        "images": receipt.images,
+                    })
+                })
+                .collect();
+            json!({"installed": installed})
+        },
+        || installed.iter().map(line).collect(),
+    );
+    if installed.is_empty() {
+        output.status("nothing is installed");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(receipt: &Receipt) -> String {
+    let Receipt { kind, name, version, registry, time, .. } = receipt;
+    let name = printable(name);
+    format!("{kind} {name} {} ({registry}, {time})\n", printable(version))
+}

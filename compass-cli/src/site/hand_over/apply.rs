@@ -1,0 +1,95 @@
+//! Runs a command for each rendered file.
+
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::process::{ExitStatus, Stdio};
+
+use compass_registry::Digest;
+use tempfile::TempDir;
+
+use crate::error::{CliError, Result};
+use crate::output::Output;
+use crate::site::manifests::RenderedFile;
+use crate::site::receipts::{History, Journal};
+
+/// The part of the command that is replaced by the path of the file.
+const PLACEHOLDER: &str = "{}";
+
+/// Checks that the command takes a file.
+pub(super) fn check(command: &str) -> Result<()> {
+    match command.contains(PLACEHOLDER) {
+        true => Ok(()),
+        false => Err(CliError::usage("the command of `--apply` does not contain `{}`")
+            .hint("write `kubectl apply --server-side --field-manager=compass -f {}`")),
+    }
+}
+
+/// Runs the command for each file in order, and stops at the first failure.
+///
+/// The journal records the applied files, so that a second run continues with the next one. Files
+/// with secrets are applied again, because the journal must not contain a hash of a secret.
+pub(super) async fn run(
+    command: &str,
+    files: &[RenderedFile],
+    history: &History,
+    output: &Output,
+) -> Result<()> {
+    let before = history.journal();
+    let mut journal = Journal::default();
+    let directory = tempfile::tempdir().map_err(|error| CliError::external(&error))?;
+    for (number, file) in files.iter().enumerate() {
+        let done = (file.path.clone(), Digest::of(file.public.as_bytes()));
+        let is_done = file.secret_variables.is_empty() && before.applied.contains(&done);
+        if !is_done {
+            let status = run_one(command, &directory, number, file).await;
+            let status = status
+                .map_err(|error| CliError::external(&error).context(failed(file, files, number)))?;
+            if !status.success() {
+                let cause = format!("the command ended with {status}");
+                return Err(CliError::check_failed(failed(file, files, number))
+                    .into_external()
+                    .with_cause(cause)
+                    .hint("correct the cause, and run the same command again: it continues with this file"));
+            }
+            output.status(&format!("applied {}", file.path));
+        }
+        journal.applied.push(done);
+        history.set_journal(&journal)?;
+    }
+    Ok(())
+}
+
+/// Describes a failure, with the files that were applied and those that were not.
+fn failed(file: &RenderedFile, files: &[RenderedFile], number: usize) -> String {
+    let applied: Vec<_> = files[..number].iter().map(|file| file.path.as_str()).collect();
+    let left = files.len() - number - 1;
+    let applied = if applied.is_empty() { "nothing".to_owned() } else { applied.join(", ") };
+    format!(
+        "cannot apply {}: applied before it: {applied}; not applied after it: {left} files",
+        file.path
+    )
+}
+
+async fn run_one(
+    command: &str,
+    directory: &TempDir,
+    number: usize,
+    file: &RenderedFile,
+) -> std::io::Result<ExitStatus> {
+    let name = file.path.rsplit('/').next().unwrap_or_default();
+    let name: String =
+        name.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c)).collect();
+    // Only the owner can read the directory.
+    let path = directory.path().join(format!("{number}-{name}"));
+    let mut written = std::fs::File::create(&path)?;
+    written.write_all(file.full.as_bytes())?;
+    drop(written);
+    let quoted = format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+    let mut child = tokio::process::Command::new("sh");
+    child.arg("-c").arg(command.replace(PLACEHOLDER, &quoted)).stdin(Stdio::null());
+    // stdout is for the result of this program.
+    child.stdout(std::io::stderr().as_fd().try_clone_to_owned()?).kill_on_drop(true);
+    let status = child.status().await;
+    std::fs::remove_file(&path)?;
+    status
+}

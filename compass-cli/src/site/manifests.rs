@@ -1,0 +1,142 @@
+//! Renders the release manifests of a package for the site.
+
+use std::collections::BTreeSet;
+
+use compass_bundle::Package;
+use compass_bundle::document::BundleKind;
+use compass_manifest::Policy;
+use compass_manifest::escape::quote;
+use compass_manifest::inventory;
+use compass_manifest::site::{SiteError, SiteValues};
+use compass_manifest::source::SourceFile;
+use compass_registry::{Reference, RegistryPrefix};
+
+use super::values::Values;
+use crate::error::{CliError, Result};
+use crate::image_usage::is_yaml;
+
+/// The release manifests of one package.
+#[derive(Debug, Default)]
+pub(crate) struct Manifests {
+    pub(crate) files: Vec<SourceFile>,
+}
+
+/// A release manifest with the values of the site.
+#[derive(Clone)]
+pub(crate) struct RenderedFile {
+    /// The path below the directory of the package.
+    pub(crate) path: String,
+    /// The text for output and receipts, in which secret values are still variables.
+    pub(crate) public: String,
+    /// The text to hand over.
+    pub(crate) full: String,
+    /// The variables with secret values in this file.
+    pub(crate) secret_variables: Vec<String>,
+}
+
+impl Manifests {
+    /// Reads the release manifests of a package, in the order namespace, group, addon.
+    ///
+    /// A product's other files, such as scripts and their YAML, are not release manifests.
+    pub(crate) async fn read(package: &Package) -> Result<Self> {
+        let kind = package.as_bundle().map(|bundle| bundle.document().kind);
+        let addons_only = kind == Some(BundleKind::Product);
+        let mut files = Vec::new();
+        for file in package.files() {
+            let is_addon = file.path.starts_with("addons/");
+            if !is_yaml(&file.path) || (addons_only && !is_addon) {
+                continue;
+            }
+            let bytes = package.file(&file.path).await?;
+            let text = String::from_utf8(bytes.to_vec()).map_err(|_| {
+                CliError::check_failed(format!("{}: the text is not UTF-8", file.path))
+            })?;
+            files.push(SourceFile::new(file.path, text));
+        }
+        files.sort_by(|one, two| one.path().cmp(two.path()));
+        Ok(Self { files })
+    }
+
+    /// Returns the names of all variables that the files use.
+    pub(crate) fn variables(&self) -> Result<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        for file in &self.files {
+            let uses = SiteValues::default().unset_variables(file).map_err(invalid)?;
+            names.extend(uses.into_iter().map(|one| one.name));
+        }
+        Ok(names)
+    }
+
+    /// Returns an error for each use of a variable without a value.
+    pub(crate) fn unset_variables(&self, values: &Values) -> Result<Vec<CliError>> {
+        let mut described = Vec::new();
+        for file in &self.files {
+            let unset = values.full().unset_variables(file).map_err(invalid)?;
+            described.extend(unset.iter().map(|one| {
+                let name = quote(&one.name);
+                match one.is_closed {
+                    true => {
+                        CliError::check_failed(format!("{}: {name} has no value", one.location))
+                            .hint(format!("set it with `--set {}=VALUE`", one.name))
+                    }
+                    false => CliError::check_failed(format!(
+                        "{}: the variable {name} is not closed",
+                        one.location
+                    )),
+                }
+            }));
+        }
+        Ok(described)
+    }
+
+    /// Fills in the values, and replaces the registries of images by the site's.
+    pub(crate) fn render(
+        &self,
+        values: &Values,
+        registry: &RegistryPrefix,
+        policy: &Policy,
+    ) -> Result<Vec<RenderedFile>> {
+        let render = |file: &SourceFile| {
+            let images = images_at(registry, policy, file)?;
+            let with_images = |site: SiteValues| {
+                images.iter().fold(site, |site, (old, new)| site.image(old, new))
+            };
+            let full = with_images(values.full()).render(file).map_err(invalid)?;
+            let public = with_images(values.public()).render(file).map_err(invalid)?;
+            let variables = full.variables.into_iter();
+            Ok(RenderedFile {
+                path: file.path().to_owned(),
+                public: public.text,
+                full: full.text,
+                secret_variables: variables.filter(|name| values.is_secret(name)).collect(),
+            })
+        };
+        self.files.iter().map(render).collect()
+    }
+}
+
+/// Returns the image references of a file that contain a registry, with their references at the
+/// site.
+fn images_at(
+    registry: &RegistryPrefix,
+    policy: &Policy,
+    file: &SourceFile,
+) -> Result<Vec<(String, String)>> {
+    let used = inventory::file_images(file.path(), file.text().as_bytes(), policy);
+    let used = used.map_err(|(line, error)| {
+        CliError::check_failed(format!("{}:{line}: {}", file.path(), error.message))
+    })?;
+    let mut images = Vec::new();
+    for image in used {
+        let written = &image.image_use.written;
+        let has_host = image.image_use.image.as_ref().is_ok_and(|image| image.host.is_some());
+        if has_host && let Ok(reference) = written.parse::<Reference>() {
+            images.push((written.clone(), reference.rebase(registry)?.to_string()));
+        }
+    }
+    Ok(images)
+}
+
+fn invalid(error: SiteError) -> CliError {
+    CliError::check_failed(&error)
+}
