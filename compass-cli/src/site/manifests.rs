@@ -61,7 +61,8 @@ impl Manifests {
     pub(crate) fn variables(&self) -> Result<BTreeSet<String>> {
         let mut names = BTreeSet::new();
         for file in &self.files {
-            let uses = SiteValues::default().unset_variables(file).map_err(invalid)?;
+            let uses =
+                SiteValues::default().unset_variables(file).map_err(|error| invalid(&error))?;
             names.extend(uses.into_iter().map(|one| one.name));
         }
         Ok(names)
@@ -71,7 +72,7 @@ impl Manifests {
     pub(crate) fn unset_variables(&self, values: &Values) -> Result<Vec<CliError>> {
         let mut described = Vec::new();
         for file in &self.files {
-            let unset = values.full().unset_variables(file).map_err(invalid)?;
+            let unset = values.full().unset_variables(file).map_err(|error| invalid(&error))?;
             described.extend(unset.iter().map(|one| {
                 let name = quote(&one.name);
                 match one.is_closed {
@@ -101,8 +102,9 @@ impl Manifests {
             let with_images = |site: SiteValues| {
                 images.iter().fold(site, |site, (old, new)| site.image(old, new))
             };
-            let full = with_images(values.full()).render(file).map_err(invalid)?;
-            let public = with_images(values.public()).render(file).map_err(invalid)?;
+            let full = with_images(values.full()).render(file).map_err(|error| invalid(&error))?;
+            let public =
+                with_images(values.public()).render(file).map_err(|error| invalid(&error))?;
             let variables = full.variables.into_iter();
             Ok(RenderedFile {
                 path: file.path().to_owned(),
@@ -137,6 +139,6 @@ fn images_at(
     Ok(images)
 }
 
-fn invalid(error: SiteError) -> CliError {
-    CliError::check_failed(&error)
+fn invalid(error: &SiteError) -> CliError {
+    CliError::check_failed(error)
 }

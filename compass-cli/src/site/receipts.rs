@@ -75,7 +75,7 @@ impl Receipt {
             version: version.to_owned(),
             digest: None,
             registry,
-            time: jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string(),
+            time: now(),
             images: Vec::new(),
             files: Vec::new(),
             secret_variables: Vec::new(),
@@ -84,6 +84,16 @@ impl Receipt {
             is_rollback: false,
         }
     }
+
+    /// Returns a receipt of the same contents, at this time.
+    pub(crate) fn again(&self) -> Self {
+        Self { time: now(), ..self.clone() }
+    }
+}
+
+/// Returns the current time in UTC.
+fn now() -> String {
+    jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string()
 }
 
 /// The directory of all receipts of a site.

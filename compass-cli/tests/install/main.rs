@@ -6,6 +6,7 @@ mod center;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod world;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use compass_registry::testing::SampleImage;
@@ -175,7 +176,6 @@ fn install_secrets_appear_nowhere() {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
         assert!(!text.contains("hunter2"), "{text}");
     }
-    use std::os::unix::fs::PermissionsExt as _;
     let mode =
         std::fs::metadata(site.world.path("yaml/plugin-gpu/gpu.yaml")).unwrap().permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);

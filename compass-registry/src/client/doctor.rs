@@ -82,8 +82,8 @@ impl Doctor<'_> {
     }
 
     /// Records the result of a check, and returns whether it passed.
-    fn record<T>(&mut self, name: &'static str, result: Result<T, Error>, detail: &str) -> bool {
-        match &result {
+    fn record<T>(&mut self, name: &'static str, result: &Result<T, Error>, detail: &str) -> bool {
+        match result {
             Ok(_) => self.add(name, Some(true), detail),
             Err(error) => self.fail(name, error),
         }
@@ -161,12 +161,12 @@ impl Doctor<'_> {
     async fn check_writes(&mut self, scratch: &Repository) {
         let (whole, chunked) = (random_bytes(BLOB), random_bytes(BLOB));
         let sent = upload::put_blob(self.transport, scratch, verified_blob(&whole)).await;
-        if !self.record("upload", sent, "in one stream") {
+        if !self.record("upload", &sent, "in one stream") {
             return;
         }
         let blob = verified_blob(&chunked);
         let sent = upload::put_in_chunks(self.transport, scratch, blob, CHUNK).await;
-        self.record("chunked-upload", sent, "broken uploads resume where they broke");
+        self.record("chunked-upload", &sent, "broken uploads resume where they broke");
         self.check_ranges(scratch, &whole).await;
         self.check_mount(scratch, &whole).await;
         self.check_image(scratch, &whole).await;
@@ -232,7 +232,7 @@ impl Doctor<'_> {
             push::put_manifest(transport, scratch, &signature, None).await?;
             pull::manifest(transport, scratch, &tag.into()).await
         };
-        if !self.record("push", pushed.await, "an image with a tag") {
+        if !self.record("push", &pushed.await, "an image with a tag") {
             return;
         }
         let subject = image.digest();
@@ -249,7 +249,7 @@ impl Doctor<'_> {
             }
             Ok(())
         };
-        if !self.record("delete", removed.await, "manifests and their tags")
+        if !self.record("delete", &removed.await, "manifests and their tags")
             && let Some(check) = self.checks.last_mut()
         {
             check.help = Some(Hint::Text(

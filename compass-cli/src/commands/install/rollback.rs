@@ -46,14 +46,8 @@ pub(super) async fn run(name: &str, args: &Args, site: &Site, output: &Output) -
     let release = Release { kind: &before.kind, name: &before.name, version: &before.version };
     hand_over.check(release).await?;
     hand_over.run(release, &files, &history, output).await?;
-    let mut receipt =
-        Receipt::new(&before.kind, &before.name, &before.version, before.registry.clone());
-    receipt.digest = before.digest;
-    receipt.images = before.images.clone();
-    receipt.files = before.files.clone();
-    receipt.secret_variables = before.secret_variables.clone();
-    receipt.hand_over = Some(hand_over.to_string());
-    receipt.is_rollback = true;
+    let receipt =
+        Receipt { hand_over: Some(hand_over.to_string()), is_rollback: true, ..before.again() };
     let path = history.add(receipt)?;
     output.result(
         || {
