@@ -69,6 +69,12 @@ pub enum Error {
         /// Path or URL of the published file.
         path: String,
     },
+    /// The bucket has versioning, so that published bundles can be replaced.
+    #[error("{address} has versioning, so its storage lets published bundles be replaced")]
+    Versioned {
+        /// URL of the store.
+        address: String,
+    },
     /// The target of a write exists.
     #[error("{path} already exists")]
     AlreadyExists {
@@ -216,6 +222,7 @@ impl Error {
             Self::Conflict { .. } => {
                 "choose another store, or increase the version: published bundles are immutable"
             }
+            Self::Versioned { .. } => "choose a bucket without versioning",
             Self::NoSpace { .. } => "free some space, or write to another disk",
             Self::NoSuchFile { .. } | Self::NoSuchBlob { .. } | Self::NoSuchImage { .. } => {
                 "`compass inspect` lists the contents"

@@ -11,6 +11,7 @@ mod seek_source;
 mod source;
 mod verify;
 
+pub(crate) use self::checksum::read_checksum;
 #[cfg(feature = "store")]
 pub(crate) use self::checksum::{MAX_CHECKSUM, checksum_in};
 pub use self::open::{BlobMember, Bundle};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_bundle::document::{BundleDocument, BundleKind};
-use compass_bundle::store::{publish, store_path};
+use compass_bundle::store::{DirectoryStore, PublishOptions, Store as _, store_path};
 use compass_bundle::{
     ArchiveImage, Bundle, BundlePlan, BundleSource, Error, FileEntry, ForeignPackage, OutputStream,
     Package, Platforms, VerifyOptions, WriteOptions, copy_image, install, stream, write,
@@ -157,7 +157,9 @@ async fn write_keeps_existing_part_file() {
     let part = published.with_file_name(format!("{}.part", plan.file_name()));
     std::fs::create_dir_all(part.parent().unwrap()).unwrap();
     std::fs::write(&part, "mine").unwrap();
-    let refused = publish(&beside(""), plan.document(), store.path(), &NoProgress);
+    let options_of_store = PublishOptions::default();
+    let refused = DirectoryStore::new(store.path());
+    let refused = refused.publish(&beside(""), plan.document(), &options_of_store).await;
     assert!(matches!(refused, Err(Error::AlreadyExists { .. })), "{refused:?}");
     assert_eq!(std::fs::read(&part).unwrap(), b"mine");
 

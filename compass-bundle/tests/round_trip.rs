@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_bundle::document::BundleKind;
-use compass_bundle::store::publish;
+use compass_bundle::store::{DirectoryStore, PublishOptions, Store as _};
 use compass_bundle::{
     ArchiveImage, Bundle, BundleContents, BundlePlan, Error, FileEntry, Platforms, VerifyOptions,
     VerifyReport, WriteOptions, install, write,
@@ -18,7 +18,7 @@ use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::random_bytes;
 use compass_registry::{
     ByteStream, CopyOptions, Descriptor, Digest, Error as RegistryError, ImageRef, ImageSource,
-    NoProgress, Platform, RawManifest, Reference, Repository, TagOrDigest, media_type,
+    Platform, RawManifest, Reference, Repository, TagOrDigest, media_type,
 };
 use futures_util::{StreamExt as _, stream};
 
@@ -229,10 +229,11 @@ async fn publish_different_content_is_conflict() {
         let source = Arc::new(source.clone());
         let written = write(&plan, source, directory.path(), &options()).await.unwrap();
         let document = plan.document();
-        let put = || publish(&written.path, document, store.path(), &NoProgress);
-        match put() {
+        let (to, options) = (DirectoryStore::new(store.path()), PublishOptions::default());
+        let put = || to.publish(&written.path, document, &options);
+        match put().await {
             Ok(published) => {
-                assert!(!published.present && put().unwrap().present);
+                assert!(!published.present && put().await.unwrap().present);
                 digests.push(published.digest);
             }
             Err(error) => assert!(matches!(error, Error::Conflict { .. }), "{error}"),

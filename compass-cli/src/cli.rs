@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     bump, check, demo, diff, doctor, explain, extract, images, inspect, install, installed,
-    package, publish, review, serve, sync, verify,
+    package, publish, review, serve, store, sync, verify,
 };
 use crate::global_args::GlobalArgs;
 
@@ -42,11 +42,13 @@ pub(crate) enum Command {
     Diff(diff::Args),
     /// Uploads a bundle to the store, where it becomes immutable
     Publish(publish::Args),
+    /// Lists the bundles in a store, and removes interrupted uploads
+    Store(store::Args),
     /// Installs bundles at a site: pushes the images, and hands the YAML over
     Install(install::Args),
     /// Lists what is installed at this site
     Installed(installed::Args),
-    /// Tests which features a registry supports
+    /// Tests which features a registry or an object storage supports
     Doctor(doctor::Args),
     /// Shows a pull request's queue state and what the next step needs
     Review(review::Args),
@@ -80,14 +82,12 @@ impl Command {
     /// Returns a hint about what an interrupted command keeps, and how to continue.
     pub(crate) fn interruption_hint(&self) -> &'static str {
         match self {
-            Self::Package(_) => {
-                "the part of the file that was written is kept: run the same command to continue"
-            }
+            Self::Package(_) => "what was written is kept: run the same command to continue",
             Self::Sync(_) | Self::Install(_) => {
                 "copied blobs and images are kept: run the same command to copy the rest"
             }
             Self::Publish(_) => {
-                "the store shows no unfinished object: run the same command to upload again"
+                "the uploaded parts are kept: run the same command to send the rest"
             }
             Self::Extract(_) => "no unfinished file is left: run the same command to extract again",
             _ => "no unfinished file is left under its final name",

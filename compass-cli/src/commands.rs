@@ -15,6 +15,7 @@ pub(crate) mod package;
 pub(crate) mod publish;
 pub(crate) mod review;
 pub(crate) mod serve;
+pub(crate) mod store;
 pub(crate) mod sync;
 pub(crate) mod verify;
 
@@ -50,6 +51,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode> {
         Command::Installed(args) => installed::run(args, output),
         Command::Review(args) => review::run(args, global, output),
         Command::Serve(args) => serve::run(args, output).await,
+        Command::Store(args) => store::run(args, global, output).await,
         Command::Doctor(args) => doctor::run(args, global, output).await,
         Command::Demo(args) => demo::run(args, global, output).await,
         Command::Version => {

@@ -30,7 +30,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use compass_bundle::store::{has_pending_uploads, wait_for_pending_uploads};
 
 use cli::{Cli, Command};
 use error::CliError;
@@ -40,8 +39,8 @@ use signals::interruption;
 /// How long the process waits for background tasks before it exits.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
-/// How long the process waits for a store to abort an upload.
-const UPLOAD_ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long after a signal the process exits even if it is blocked.
+const FORCED_EXIT: Duration = Duration::from_secs(7);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -67,9 +66,6 @@ fn main() -> ExitCode {
             },
         }
     });
-    if result.is_err() && has_pending_uploads() {
-        runtime.block_on(abort_uploads(&output));
-    }
     // Dropping the command's future has removed its unfinished files. A blocking thread, for example
     // one that reads from a pipe, does not keep the process alive.
     runtime.shutdown_timeout(SHUTDOWN_GRACE);
@@ -79,27 +75,11 @@ fn main() -> ExitCode {
     })
 }
 
-/// Aborts unfinished uploads to stores; warns of those that could not be aborted.
-async fn abort_uploads(output: &Output) {
-    let left = tokio::select! {
-        left = tokio::time::timeout(UPLOAD_ABORT_TIMEOUT, wait_for_pending_uploads()) => left,
-        // A second signal ends the process at once.
-        _ = interruption() => Ok(vec!["the interrupted object".to_owned()]),
-    };
-    let left = left.unwrap_or_else(|_| vec!["an object (the store does not respond)".to_owned()]);
-    for object in left {
-        output.warn(&format!(
-            "the store may keep parts of {object}: a lifecycle rule of the bucket \
-             (`AbortIncompleteMultipartUpload`) removes them"
-        ));
-    }
-}
-
 /// Exits the process if it still runs some seconds after a signal, for example blocked on a disk.
 async fn force_exit(output: Output) {
     let error = interruption().await;
     tokio::select! {
-        () = tokio::time::sleep(UPLOAD_ABORT_TIMEOUT + 2 * SHUTDOWN_GRACE) => {}
+        () = tokio::time::sleep(FORCED_EXIT) => {}
         _ = interruption() => tokio::time::sleep(2 * SHUTDOWN_GRACE).await,
     }
     output.fail(&error);

@@ -182,6 +182,7 @@ fn object_store_without_credentials_names_variables() {
             .current_dir(elsewhere.path())
             .env_clear()
             .env("HOME", elsewhere.path())
+            .env("OSS_REGION", "cn-hangzhou")
             .env(endpoint.0, endpoint.1)
             .output()
             .unwrap();

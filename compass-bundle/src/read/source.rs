@@ -126,6 +126,14 @@ impl LocalFile {
         Ok(Self { file: Arc::new(file), path: path.to_owned(), size: metadata.len() })
     }
 
+    /// Creates the reader of a temporary file without a name. This blocks.
+    #[cfg(feature = "store")]
+    pub(crate) fn unnamed(file: File) -> Result<Self, Error> {
+        let path = std::env::temp_dir();
+        let size = file.metadata().map_err(Error::io("open a file in", &path))?.len();
+        Ok(Self { file: Arc::new(file), path, size })
+    }
+
     /// The path.
     pub fn path(&self) -> &Path {
         &self.path

@@ -24,9 +24,9 @@ pub(super) struct MinSpeedSource {
 #[derive(Debug, thiserror::Error)]
 #[error("{bytes} bytes did not arrive within {} s: the minimum speed is {least} bytes a second", .time.as_secs())]
 pub(crate) struct TooSlow {
-    bytes: u64,
-    time: Duration,
-    least: u64,
+    pub(super) bytes: u64,
+    pub(super) time: Duration,
+    pub(super) least: u64,
 }
 
 impl MinSpeedSource {

@@ -1,285 +1,186 @@
-//! Object storages: Amazon S3 and compatible ones, and Alibaba OSS.
+//! A store in an object storage: Amazon S3 or a compatible one, or Alibaba Cloud OSS.
+
+mod address;
+mod checksum;
+mod client;
+mod diagnose;
+mod inventory;
+mod object_file;
+mod part_layout;
+mod part_reader;
+mod publish;
+mod settings;
+mod upload;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use compass_registry::{Digest, Hasher, ImageSource, Progress};
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use opendal::{ErrorKind, Operator};
-use tokio::task::spawn_blocking;
+use async_trait::async_trait;
+use compass_registry::http::Proxy;
+use compass_registry::{ImageSource, Progress};
+use futures_util::StreamExt as _;
+use reqwest::redirect::Policy;
 
-use super::directory::digest_of;
-use super::object_file::read_small;
-use super::operator::{operator, split};
-use super::storage_error::failed;
-use super::upload::Upload;
-use super::{Published, digest_of_plan, redact_url, store_path};
+use self::address::{ObjectAddress, Provider};
+use self::client::Client;
+pub use self::diagnose::StoreCheck;
+pub use self::inventory::UnfinishedUpload;
+pub use self::object_file::ObjectFile;
+use self::part_layout::PartLayout;
+use self::part_reader::PartReader;
+use self::publish::Object;
+pub use self::settings::StoreEnvironment;
+use self::settings::{ConfigFiles, Settings};
+use super::{PublishOptions, Published, Store, StoreOptions, StoredBundle, store_path};
 use crate::format::document::BundleDocument;
-use crate::read::{BundleSource as _, LocalFile, check_sidecar, checksum_in};
-use crate::write::{checksum_line, checksum_path};
-use crate::{BundlePlan, Error};
+use crate::read::{BundleSource as _, LocalFile, check_sidecar};
+use crate::{BundlePlan, Error, WriteOptions};
 
-/// Bytes per part of an upload. Storages allow ten thousand parts.
-const PART_SIZE: usize = 8 << 20;
-
-/// Maximum parts of an upload, with a margin.
-const MAX_PARTS: u64 = 9_000;
-
-/// Concurrent parts of an upload.
-const CONCURRENT_PARTS: usize = 2;
-
-/// Bytes per read from a local file.
-const READ_SIZE: u64 = 1 << 20;
-
-/// A bucket, or a prefix in it.
+/// A bucket, or a prefix of keys in it.
+///
+/// A bundle is uploaded in parts, and appears when all of them have arrived, unless another object
+/// has its name. An interrupted upload stays in the storage: the next run, on any machine, sends
+/// only the parts that are missing or have other bytes.
 #[derive(Debug, Clone)]
 pub struct ObjectStore {
-    operator: Operator,
-    address: String,
-}
-
-/// A published bundle.
-struct ExistingObject {
-    digest: Digest,
-    size: u64,
-    has_checksum: bool,
+    client: Client,
+    address: ObjectAddress,
+    allow_versioned: bool,
 }
 
 impl ObjectStore {
     /// Opens `s3://bucket/prefix` or `oss://bucket/prefix`. Sends no request.
     ///
-    /// # Errors
-    /// [`Error::InvalidAddress`], also if the environment lacks an endpoint.
-    pub fn open(address: &str) -> Result<Self, Error> {
-        let address = address.trim_end_matches('/');
-        let (bucket, prefix) = split(address)?;
-        let operator = operator(address, bucket, prefix)?;
-        Ok(Self { operator, address: redact_url(address) })
-    }
-
-    /// Publishes a bundle file.
+    /// `docs/stores.md` lists the settings. This reads small configuration files and blocks.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the bundle does not match the `.sha256` file beside it;
-    /// [`Error::Conflict`] if other bytes are published under the same name.
-    pub async fn publish(
+    /// [`Error::InvalidAddress`] if the URL or a setting is invalid.
+    pub fn open(address: &str, options: &StoreOptions) -> Result<Self, Error> {
+        let (client, address) = connect(address, options)?;
+        Ok(Self { client, address, allow_versioned: options.allow_versioned })
+    }
+
+    /// Lists the unfinished uploads of bundles.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the storage does not list them.
+    pub async fn unfinished_uploads(&self) -> Result<Vec<UnfinishedUpload>, Error> {
+        inventory::unfinished(&self.client, &self.address).await
+    }
+
+    /// Removes an unfinished upload and its parts. If a process still sends parts, it starts again.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the storage refuses.
+    pub async fn abort(&self, upload: &UnfinishedUpload) -> Result<(), Error> {
+        inventory::abort(&self.client, upload).await
+    }
+
+    /// Tests what the bucket supports. Writes small objects below `.compass-doctor/`, and deletes
+    /// them.
+    pub async fn diagnose(&self) -> Vec<StoreCheck> {
+        diagnose::diagnose(&self.client, &self.address).await
+    }
+
+    async fn upload(
+        &self,
+        document: &BundleDocument,
+        size: u64,
+        (read, check): (&(dyn Fn(PartLayout) -> PartReader + Sync), &publish::CheckDigest<'_>),
+        progress: &dyn Progress,
+    ) -> Result<Published, Error> {
+        let path = store_path(document)?;
+        let address = self.address.join(&path.display().to_string());
+        self.require_unversioned().await?;
+        let layout = PartLayout::new(size).ok_or_else(|| {
+            Error::InvalidInput(format!("a bundle of {size} bytes is too large for the store"))
+        })?;
+        progress.add_total(size);
+        Object { client: &self.client, address, path: &path, layout, read, check, progress }
+            .publish()
+            .await
+    }
+}
+
+#[async_trait]
+impl Store for ObjectStore {
+    fn url(&self) -> String {
+        self.address.shown.clone()
+    }
+
+    async fn publish(
         &self,
         bundle: &Path,
         document: &BundleDocument,
-        progress: Arc<dyn Progress>,
+        options: &PublishOptions,
     ) -> Result<Published, Error> {
-        let path = store_path(document)?;
         let file = LocalFile::open(bundle)?;
-        let size = file.size();
-        if let Some(existing) = self.published(&path).await? {
-            if existing.size != size {
-                return Err(self.conflict(&path));
-            }
-            let (path_of_bundle, hashed) = (bundle.to_owned(), Arc::clone(&progress));
-            let digest = spawn_blocking(move || digest_of(&path_of_bundle, &*hashed)).await;
-            let digest = digest.map_err(|_| Error::damaged("a thread panicked"))??;
-            check_sidecar(bundle, digest)?;
-            return self.confirm_identical(&path, existing, digest).await;
-        }
-        progress.add_total(size);
-        let chunks = stream::try_unfold(0, async |position| {
-            let next = size.min(position + READ_SIZE);
-            if position == next {
-                return Ok(None);
-            }
-            Ok(Some((file.read(position..next).await?, next)))
-        });
-        let check_digest = |digest| check_sidecar(bundle, digest);
-        self.upload(&path, chunks.boxed(), (size, &check_digest), &*progress).await
+        let read = |layout| PartReader::of_file(file.clone(), layout);
+        let check = |digest| check_sidecar(bundle, digest);
+        self.upload(document, file.size(), (&read, &check), &*options.progress).await
     }
 
-    /// Writes a planned bundle to the storage without a local file.
-    ///
-    /// # Errors
-    /// As [`ObjectStore::publish`]; errors of the source.
-    pub async fn write(
+    async fn write(
         &self,
         plan: &Arc<BundlePlan>,
         source: Arc<dyn ImageSource>,
-        progress: &dyn Progress,
+        options: &WriteOptions,
     ) -> Result<Published, Error> {
-        let path = store_path(plan.document())?;
-        let existing = self.published(&path).await?;
-        if existing.as_ref().is_some_and(|existing| existing.size != plan.size()) {
-            return Err(self.conflict(&path));
-        }
-        if let Some(existing) = existing {
-            // Only compute the digest; the object exists already.
-            let digest = digest_of_plan(plan, source, progress).await?;
-            return self.confirm_identical(&path, existing, digest).await;
-        }
-        progress.add_total(plan.size());
-        let chunks = crate::stream(Arc::clone(plan), source).boxed();
-        self.upload(&path, chunks, (plan.size(), &|_| Ok(())), progress).await
-    }
-
-    /// The bundle that is published at a path.
-    async fn published(&self, path: &Path) -> Result<Option<ExistingObject>, Error> {
-        let key = key(path);
-        let size = match self.operator.stat(&key).await {
-            Ok(metadata) => metadata.content_length(),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.failed("look at", path)(error)),
+        let read = |layout| {
+            let chunks = crate::stream(Arc::clone(plan), Arc::clone(&source));
+            PartReader::of_stream(chunks.boxed(), layout)
         };
-        let (digest, has_checksum) =
-            match read_small(&self.operator, &self::key(&checksum_path(path))).await {
-                Ok(text) => (parse_checksum(&text, path), true),
-                // An earlier run ended between the upload of the bundle and of its checksum.
-                Err(error) if error.kind() == ErrorKind::NotFound => (None, false),
-                Err(error) => return Err(self.failed("read the checksum of", path)(error)),
-            };
-        let digest = match digest {
-            Some(digest) => digest,
-            None => self.digest(&key, size).await.map_err(self.failed("read", path))?,
-        };
-        Ok(Some(ExistingObject { digest, size, has_checksum }))
+        let check = |_| Ok(());
+        self.upload(plan.document(), plan.size(), (&read, &check), &*options.progress).await
     }
 
-    async fn digest(&self, key: &str, size: u64) -> opendal::Result<Digest> {
-        let reader = self.operator.reader_with(key).chunk(PART_SIZE).await?;
-        let mut bytes = reader.into_bytes_stream(0..size).await?;
-        let mut hasher = Hasher::default();
-        while let Some(chunk) = bytes.try_next().await.map_err(|error| {
-            opendal::Error::new(ErrorKind::Unexpected, "reading failed").set_source(error)
-        })? {
-            hasher.update(&chunk);
-        }
-        Ok(hasher.finish())
-    }
-
-    /// Checks that the published bundle has the expected digest.
-    async fn confirm_identical(
-        &self,
-        path: &Path,
-        existing: ExistingObject,
-        digest: Digest,
-    ) -> Result<Published, Error> {
-        if existing.digest != digest {
-            return Err(self.conflict(path));
-        }
-        if !existing.has_checksum {
-            self.write_checksum(path, digest).await?;
-        }
-        Ok(Published { url: self.url(path), size: existing.size, digest, present: true })
-    }
-
-    /// Uploads in parts. The object appears after the last part, if the digest is correct and no
-    /// other object has the same key.
-    async fn upload(
-        &self,
-        path: &Path,
-        chunks: impl Stream<Item = Result<Bytes, Error>> + Unpin,
-        (size, check_digest): (u64, &(dyn Fn(Digest) -> Result<(), Error> + Sync)),
-        progress: &dyn Progress,
-    ) -> Result<Published, Error> {
-        let part = PART_SIZE.max(usize::try_from(size / MAX_PARTS).unwrap_or(PART_SIZE));
-        let key = key(path);
-        let writer = self.operator.writer_with(&key).chunk(part).concurrent(CONCURRENT_PARTS);
-        let writer =
-            writer.if_not_exists(true).await.map_err(self.failed("begin the upload of", path))?;
-        let mut upload = Some(Upload::begin(writer, self.url(path)));
-        let sent = self.send(path, (chunks, size), &mut upload, progress).await;
-        let digest = match sent.and_then(|digest| check_digest(digest).map(|()| digest)) {
-            Ok(digest) => digest,
-            Err(error) => {
-                abort(upload).await;
-                return Err(error);
-            }
-        };
-        let completed = match upload {
-            Some(upload) => upload.complete().await,
-            None => Err(opendal::Error::new(ErrorKind::AlreadyExists, "the object exists")),
-        };
-        match completed {
-            Ok(()) => {}
-            Err(error) if already_exists(&error) => {
-                return match self.published(path).await? {
-                    Some(existing) if existing.size == size => {
-                        self.confirm_identical(path, existing, digest).await
-                    }
-                    _ => Err(self.conflict(path)),
-                };
-            }
-            Err(error) => return Err(self.failed("complete the upload of", path)(error)),
-        }
-        self.write_checksum(path, digest).await?;
-        Ok(Published { url: self.url(path), size, digest, present: false })
-    }
-
-    /// Sends all bytes, and returns their digest. Takes `upload` if the object exists.
-    async fn send(
-        &self,
-        path: &Path,
-        (mut chunks, size): (impl Stream<Item = Result<Bytes, Error>> + Unpin, u64),
-        upload: &mut Option<Upload>,
-        progress: &dyn Progress,
-    ) -> Result<Digest, Error> {
-        let (mut hasher, mut sent) = (Hasher::default(), 0);
-        while let Some(bytes) = chunks.try_next().await? {
-            hasher.update(&bytes);
-            let length = bytes.len() as u64;
-            if let Some(running) = upload {
-                match running.write(bytes).await {
-                    // The existing object may be identical: continue hashing, and compare the
-                    // digests.
-                    Err(error) if already_exists(&error) => abort(upload.take()).await,
-                    written => written.map_err(self.failed("upload", path))?,
-                }
-            }
-            sent += length;
-            progress.advance(length);
-        }
-        match sent == size {
-            true => Ok(hasher.finish()),
-            false => Err(Error::damaged(format!("the file ended after {sent} of {size} bytes"))),
-        }
-    }
-
-    /// Writes the checksum of the published bundle. Replaces the checksum of a deleted bundle.
-    async fn write_checksum(&self, path: &Path, digest: Digest) -> Result<(), Error> {
-        let key = key(&checksum_path(path));
-        let written = self.operator.write(&key, checksum_line(path, digest).into_bytes()).await;
-        written.map(drop).map_err(self.failed("write the checksum of", path))
-    }
-
-    fn conflict(&self, path: &Path) -> Error {
-        Error::Conflict { path: self.url(path) }
-    }
-
-    fn url(&self, path: &Path) -> String {
-        format!("{}/{}", self.address, path.display())
-    }
-
-    fn failed(&self, action: &'static str, path: &Path) -> impl Fn(opendal::Error) -> Error {
-        let url = self.url(path);
-        move |error| failed(action, &url, error)
+    async fn list(&self) -> Result<Vec<StoredBundle>, Error> {
+        inventory::bundles(&self.client, &self.address).await
     }
 }
 
-async fn abort(upload: Option<Upload>) {
-    if let Some(upload) = upload {
-        upload.abort().await;
+impl ObjectStore {
+    /// Refuses buckets of OSS with versioning, in which published bundles could be replaced: OSS
+    /// ignores `x-oss-forbid-overwrite` there.
+    async fn require_unversioned(&self) -> Result<(), Error> {
+        if self.allow_versioned || self.address.provider != Provider::Oss {
+            return Ok(());
+        }
+        match self.client.is_versioned().await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Error::Versioned { address: self.address.shown.clone() }),
+            // The credentials may be for objects only.
+            Err(error) if error.is_unavailable() => Ok(()),
+            Err(error) => Err(Error::store("look at", &self.address.shown, error)),
+        }
     }
 }
 
-/// Whether another object has the same key.
-fn already_exists(error: &opendal::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists | ErrorKind::Conflict
-    )
+/// Creates the client of the bucket in an address.
+fn connect(address: &str, options: &StoreOptions) -> Result<(Client, ObjectAddress), Error> {
+    let address = ObjectAddress::parse(address)?;
+    let files = ConfigFiles::read(&options.environment);
+    let settings = Settings::find(&address, &options.environment, &files)?;
+    let invalid = |error: String| Error::invalid_address(&address.shown, error);
+    let http = http_client(&settings, options).map_err(invalid)?;
+    let client = Client::new(settings, &options.environment, http, options.retry);
+    Ok((client, address))
 }
 
-fn key(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn parse_checksum(text: &[u8], path: &Path) -> Option<Digest> {
-    checksum_in(text, path.file_name().unwrap_or_default().as_encoded_bytes()).ok()
+/// Creates the HTTP client of a bucket.
+///
+/// It does not follow redirects, because signatures are for one host. Transfers are limited by their
+/// progress, so it has no timeout for them.
+fn http_client(settings: &Settings, options: &StoreOptions) -> Result<reqwest::Client, String> {
+    if let Some(own) = &options.http.client {
+        return Ok(own.clone());
+    }
+    let http = options.http.clone().http1_only(true).read_timeout(None);
+    // A remote proxy cannot reach this machine by a loopback name.
+    let host = settings.endpoint.host();
+    let is_local = matches!(host, "localhost" | "127.0.0.1" | "::1");
+    let http = if is_local { http.proxy(Proxy::None) } else { http };
+    let builder = http.builder().map_err(|error| error.to_string())?;
+    let builder = builder.redirect(Policy::none()).tcp_nodelay(true);
+    builder.build().map_err(|error| error.to_string())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use compass_bundle::Bundle;
-use compass_bundle::store::Store;
+use compass_bundle::store::DirectoryStore;
 use compass_manifest::{Check, render};
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::server::{Server, ServerOptions};
@@ -254,7 +254,7 @@ impl Demo<'_> {
     ) -> Result<Vec<PublishedBundle>> {
         self.output.status("publish: upload the bundles to the store");
         let started = Instant::now();
-        let store = Store::Directory(self.folder.path("store"));
+        let store = DirectoryStore::new(self.folder.path("store"));
         let mut published = Vec::new();
         for bundle in written {
             let one = publish::publish(&bundle.path, &store, self.output).await?;

@@ -52,9 +52,8 @@ pub(crate) struct Args {
     dry_run: bool,
     #[command(flatten)]
     gate: GateArgs,
-    /// Allows uncommitted changes in a package that is written to a store
-    #[arg(long)]
-    allow_uncommitted: bool,
+    #[command(flatten)]
+    allow: publish::AllowArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -121,8 +120,8 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         output.result(|| plan_json(&bundle.plan), || plan_text(&bundle.plan));
         return Ok(ExitCode::SUCCESS);
     }
-    let destination = Destination::new(&args.output, &bundle.plan)?;
-    if destination.is_store() && !args.allow_uncommitted {
+    let destination = Destination::new(args, &bundle.plan, global)?;
+    if destination.is_store() && !args.allow.allow_uncommitted {
         publish::require_commit(bundle.plan.document())?;
     }
     let staging = args.recompress.map(|_| destination.staging()).transpose()?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use compass_bundle::document::BundleDocument;
-use compass_bundle::store::{Published, Store};
+use compass_bundle::store::{PublishOptions, Published, Store};
 use compass_bundle::{Bundle, checksum_path};
 use compass_manifest::Policy;
 use serde_json::json;
@@ -26,20 +26,31 @@ pub(crate) struct Args {
     to: Option<String>,
     #[command(flatten)]
     gate: GateArgs,
+    #[command(flatten)]
+    allow: AllowArgs,
+}
+
+/// What may be published in spite of a risk.
+#[derive(Debug, clap::Args)]
+pub(super) struct AllowArgs {
     /// Publishes a bundle that names no commit because its files had uncommitted changes
     #[arg(long)]
-    allow_uncommitted: bool,
+    pub(super) allow_uncommitted: bool,
+    /// Publishes to an OSS bucket with versioning, which lets published bundles be replaced
+    #[arg(long)]
+    pub(super) allow_versioned: bool,
 }
 
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let policy = policy(args, global)?;
-    let store = Store::open(args.to.as_ref().or(policy.store.as_ref()).ok_or_else(no_store)?)?;
+    let url = args.to.as_ref().or(policy.store.as_ref()).ok_or_else(no_store)?;
+    let store = global.open_store(url, args.allow.allow_versioned)?;
     let bundle = Bundle::open(&args.bundle).await?;
-    if !args.allow_uncommitted {
+    if !args.allow.allow_uncommitted {
         require_commit(bundle.document())?;
     }
     rule_gate::bundle::require_no_errors(&bundle, &policy, &args.gate, output).await?;
-    let published = publish(&args.bundle, &store, output).await?;
+    let published = publish(&args.bundle, &*store, output).await?;
     output.result(
         || {
             json!({
@@ -82,7 +93,7 @@ fn no_store() -> CliError {
 }
 
 /// Uploads a bundle to a store.
-pub(crate) async fn publish(path: &Path, store: &Store, output: &Output) -> Result<Published> {
+pub(crate) async fn publish(path: &Path, store: &dyn Store, output: &Output) -> Result<Published> {
     let bundle = Bundle::open(path).await?;
     // A published bundle is immutable: without a checksum file, every byte is verified first.
     if !checksum_path(path).exists()
@@ -92,5 +103,6 @@ pub(crate) async fn publish(path: &Path, store: &Store, output: &Output) -> Resu
         return Err(CliError::check_failed(message).hint(DAMAGED_HINT));
     }
     let progress = output.progress("publish");
-    Ok(store.publish(path, bundle.document(), progress.shared()).await?)
+    let options = PublishOptions::default().progress(progress.shared());
+    Ok(store.publish(path, bundle.document(), &options).await?)
 }

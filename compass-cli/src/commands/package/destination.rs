@@ -9,11 +9,12 @@ use compass_bundle::{BundlePlan, OutputStream, WriteOptions, Written, write_as, 
 use compass_registry::Digest;
 use serde_json::{Value, json};
 
-use super::PlannedBundle;
 use super::recompress::{self, Changed, StagingDir};
+use super::{Args, PlannedBundle};
 use crate::display::human_bytes;
 use crate::error::{CliError, Result};
 use crate::fs::{self, is_special};
+use crate::global_args::GlobalArgs;
 use crate::output::Output;
 
 /// The value of `--output` for standard output.
@@ -23,7 +24,7 @@ pub(super) enum Destination {
     File(PathBuf),
     /// Standard output, a pipe or a device, which are written in order.
     Stream(PathBuf),
-    Store(Store),
+    Store(Arc<dyn Store>),
 }
 
 /// The package that was written.
@@ -34,10 +35,11 @@ pub(super) enum PackageResult {
 }
 
 impl Destination {
-    pub(super) fn new(output: &str, plan: &BundlePlan) -> Result<Self> {
+    pub(super) fn new(args: &Args, plan: &BundlePlan, global: &GlobalArgs) -> Result<Self> {
+        let output = args.output.as_str();
         let path = Path::new(output);
         if output.contains("://") {
-            return Ok(Self::Store(Store::open(output)?));
+            return Ok(Self::Store(global.open_store(output, args.allow.allow_versioned)?));
         }
         if output == STDOUT && std::io::stdout().is_terminal() {
             let message = "refusing to write a package to a terminal";

@@ -1,0 +1,105 @@
+//! Lists what a bucket holds: published bundles, and unfinished uploads of bundles.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::address::ObjectAddress;
+use super::client::{Client, ListedObject, RequestError};
+use super::publish::read_small;
+use crate::Error;
+use crate::read::checksum_in;
+use crate::store::stored_bundle::{StoredBundle, parse_path};
+use crate::write::CHECKSUM_END;
+
+/// Checksums that are read at once.
+const CONCURRENT_READS: usize = 8;
+
+/// An upload of a bundle that was not completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnfinishedUpload {
+    /// The URL that the bundle would have.
+    pub url: String,
+    /// The time of the start in the form of RFC 3339.
+    pub started: String,
+    /// The number of parts that have arrived.
+    pub parts: usize,
+    /// The size of these parts in bytes.
+    pub size: u64,
+    key: String,
+    id: String,
+}
+
+/// Lists the published bundles below an address, in the order of their paths.
+pub(super) async fn bundles(
+    client: &Client,
+    address: &ObjectAddress,
+) -> Result<Vec<StoredBundle>, Error> {
+    let failed = |error: RequestError| Error::store("list", &address.shown, error);
+    let prefix = prefix(address);
+    let objects = client.list_objects(&prefix).await.map_err(failed)?;
+    let bundles = objects.into_iter().filter_map(|object| {
+        let path = object.key.strip_prefix(&prefix)?.to_owned();
+        let parsed = parse_path(&path)?;
+        Some((object, path, parsed))
+    });
+    let read = bundles.map(async |(object, path, (kind, name, version))| {
+        let digest = digest_of(client, &object).await.map_err(failed)?;
+        let url = address.join(&path).shown;
+        let ListedObject { size, last_modified: published, .. } = object;
+        Ok(StoredBundle { kind, name, version, url, size, published, digest })
+    });
+    stream::iter(read).buffered(CONCURRENT_READS).try_collect().await
+}
+
+/// Lists the unfinished uploads of bundles below an address.
+pub(super) async fn unfinished(
+    client: &Client,
+    address: &ObjectAddress,
+) -> Result<Vec<UnfinishedUpload>, Error> {
+    let failed = |error: RequestError| Error::store("list the uploads of", &address.shown, error);
+    let prefix = prefix(address);
+    let mut uploads = Vec::new();
+    for upload in client.list_uploads(&prefix).await.map_err(failed)? {
+        let Some(path) = upload.key.strip_prefix(&prefix) else { continue };
+        if parse_path(path).is_none() {
+            continue;
+        }
+        let parts = match client.list_parts(&upload.key, &upload.upload_id).await {
+            Err(error) if error.is_upload_gone() => continue,
+            parts => parts.map_err(failed)?,
+        };
+        uploads.push(UnfinishedUpload {
+            url: address.join(path).shown,
+            started: upload.initiated,
+            parts: parts.len(),
+            size: parts.iter().filter_map(|part| part.checksum().size).sum(),
+            key: upload.key,
+            id: upload.upload_id,
+        });
+    }
+    Ok(uploads)
+}
+
+/// Removes an unfinished upload and its parts.
+pub(super) async fn abort(client: &Client, upload: &UnfinishedUpload) -> Result<(), Error> {
+    let aborted = client.abort(&upload.key, &upload.id).await;
+    aborted.map_err(|error| Error::store("abort the upload of", &upload.url, error))
+}
+
+/// The digest in the `.sha256` beside an object. `None` if there is none, or it is invalid.
+async fn digest_of(
+    client: &Client,
+    object: &ListedObject,
+) -> Result<Option<compass_registry::Digest>, RequestError> {
+    let text = read_small(client, &format!("{}{CHECKSUM_END}", object.key)).await?;
+    let name = object.key.rsplit('/').next().unwrap_or_default();
+    Ok(text.and_then(|text| checksum_in(&text, name.as_bytes()).ok()))
+}
+
+/// The prefix of all keys below an address.
+fn prefix(address: &ObjectAddress) -> String {
+    match address.key.as_str() {
+        "" => String::new(),
+        key => format!("{key}/"),
+    }
+}

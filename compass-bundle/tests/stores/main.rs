@@ -1,0 +1,391 @@
+//! Object storages: publishing, resuming, races and faults, with the protocols of S3 and OSS.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../sample/mod.rs"]
+mod sample;
+mod server;
+mod signature;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use compass_bundle::document::BundleKind;
+use compass_bundle::store::{
+    ObjectFile, ObjectStore, PublishOptions, Published, Store, StoreEnvironment, StoreOptions,
+    store_path,
+};
+use compass_bundle::{BundlePlan, BundleSource as _, Error, WriteOptions, write};
+use compass_registry::storage::MemoryStorage;
+use compass_registry::testing::random_bytes;
+use compass_registry::{Digest, RetryPolicy};
+use server::{SECRET, Storage};
+use signature::Scheme;
+
+const SCHEMES: [Scheme; 2] = [Scheme::Aws, Scheme::Oss];
+
+/// The size of all parts but the last one.
+const PART: u64 = 8 << 20;
+
+/// A storage, and a bundle of three parts to publish.
+struct World {
+    storage: Storage,
+    directory: tempfile::TempDir,
+    plan: Arc<BundlePlan>,
+    images: MemoryStorage,
+    bundle: PathBuf,
+}
+
+impl World {
+    async fn new(scheme: Scheme) -> Self {
+        Self::with_layers(scheme, &[9_000_000, 9_000_000]).await
+    }
+
+    async fn with_layers(scheme: Scheme, sizes: &[usize]) -> Self {
+        let layers = sizes.iter().zip(0..).map(|(size, seed)| random_bytes(seed, *size)).collect();
+        let (images, references) = sample::store(&[layers]).await;
+        let plan = sample::plan(&images, &references, BundleKind::Plugin, false).await;
+        let directory = tempfile::tempdir().unwrap();
+        let source = Arc::new(images.clone());
+        let written = write(&plan, source, directory.path(), &WriteOptions::default()).await;
+        let bundle = written.unwrap().path;
+        let storage = Storage::start(scheme).await;
+        Self { storage, directory, plan: Arc::new(plan), images, bundle }
+    }
+
+    fn options(&self) -> StoreOptions {
+        let retry = RetryPolicy::default()
+            .initial_backoff(Duration::from_millis(1))
+            .idle_timeout(Duration::from_secs(10));
+        let environment = StoreEnvironment::new(self.storage.variables());
+        StoreOptions::default().environment(environment).retry(retry)
+    }
+
+    fn store(&self) -> ObjectStore {
+        ObjectStore::open(&self.storage.url(), &self.options()).unwrap()
+    }
+
+    async fn publish(&self) -> Result<Published, Error> {
+        self.publish_file(&self.bundle).await
+    }
+
+    async fn publish_file(&self, file: &Path) -> Result<Published, Error> {
+        let options = PublishOptions::default();
+        self.store().publish(file, self.plan.document(), &options).await
+    }
+
+    async fn write(&self) -> Result<Published, Error> {
+        let source = Arc::new(self.images.clone());
+        self.store().write(&self.plan, source, &WriteOptions::default()).await
+    }
+
+    fn key(&self) -> String {
+        format!("team/{}", store_path(self.plan.document()).unwrap().display())
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        std::fs::read(&self.bundle).unwrap()
+    }
+
+    /// Writes another file of the same size, whose first part differs.
+    fn other_file(&self, name: &str, seed: u64) -> PathBuf {
+        let mut bytes = self.bytes();
+        bytes[..1000].copy_from_slice(&random_bytes(seed, 1000));
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Checks that the storage has the bundle and its checksum, and no unfinished upload.
+    fn require_published(&self) {
+        assert!(self.storage.object(&self.key()) == Some(self.bytes()), "the bytes differ");
+        let checksum = self.storage.object(&format!("{}.sha256", self.key())).unwrap();
+        let hex = Digest::of(&self.bytes()).hex();
+        assert!(String::from_utf8(checksum).unwrap().starts_with(&hex));
+        assert_eq!(self.storage.uploads(), 0, "unfinished uploads");
+    }
+
+    /// Lets an upload fail after two of its three parts. Returns the bytes in the storage.
+    async fn interrupt(&self) -> u64 {
+        let faults = &self.storage.state.faults;
+        faults.last_part.store(2, Ordering::Relaxed);
+        let error = self.publish().await.unwrap_err();
+        assert!(matches!(error, Error::Store { .. }), "{error:?}");
+        faults.last_part.store(0, Ordering::Relaxed);
+        assert_eq!((self.storage.uploads(), self.storage.object(&self.key())), (1, None));
+        let content = self.storage.state.content.lock().unwrap();
+        let parts = content.uploads.values().flat_map(|upload| upload.parts.values());
+        parts.map(|part| part.len() as u64).sum()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_in_parts_is_readable() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        let size = world.bytes().len() as u64;
+        let published = world.publish().await.unwrap();
+        assert!(!published.present && published.sent == size, "{published:?}");
+        world.require_published();
+        let again = world.publish().await.unwrap();
+        assert!(again.present && again.sent == 0, "{again:?}");
+
+        let file = ObjectFile::open(&published.url, &world.options()).await.unwrap();
+        assert_eq!(file.size(), size);
+        assert_eq!(file.read(10..5000).await.unwrap(), &world.bytes()[10..5000]);
+        assert_eq!(file.checksum().await.unwrap(), Some(published.digest));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn write_in_parts_equals_file() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        let written = world.write().await.unwrap();
+        assert_eq!(written.digest, Digest::of(&world.bytes()));
+        world.require_published();
+        assert!(world.write().await.unwrap().present);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_small_bundle_is_one_request() {
+    for scheme in SCHEMES {
+        let world = World::with_layers(scheme, &[1000]).await;
+        assert!(!world.publish().await.unwrap().present);
+        world.require_published();
+        let requests = world.storage.state.requests.lock().unwrap().clone();
+        assert!(!requests.iter().any(|one| one.starts_with("POST")), "{requests:?}");
+        assert!(world.write().await.unwrap().present);
+        let conflict = world.publish_file(&world.other_file("other", 7)).await;
+        assert!(matches!(conflict, Err(Error::Damaged { .. } | Error::Conflict { .. })));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_resumes_missing_parts() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        let stored = world.interrupt().await;
+        let published = world.publish().await.unwrap();
+        assert_eq!(published.sent, world.bytes().len() as u64 - stored);
+        world.require_published();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn write_resumes_missing_parts() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        let stored = world.interrupt().await;
+        let written = world.write().await.unwrap();
+        assert_eq!(written.sent, world.bytes().len() as u64 - stored);
+        world.require_published();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_sends_different_parts_again() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        world.interrupt().await;
+        {
+            let mut content = world.storage.state.content.lock().unwrap();
+            let upload = content.uploads.values_mut().next().unwrap();
+            upload.parts.insert(2, vec![0; usize::try_from(PART).unwrap()].into());
+        }
+        let published = world.publish().await.unwrap();
+        assert_eq!(published.sent, world.bytes().len() as u64 - PART);
+        world.require_published();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_leaves_uploads_of_other_bytes() {
+    let world = World::new(Scheme::Aws).await;
+    world.interrupt().await;
+    let other = world.other_file("other", 3);
+    let published = world.publish_file(&other).await.unwrap();
+    assert_eq!(published.sent, published.size, "no part of another bundle is used");
+    // The interrupted upload cannot be completed any more.
+    assert_eq!(world.storage.uploads(), 0);
+    assert!(matches!(world.publish().await, Err(Error::Conflict { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_changed_part_is_sent_again() {
+    for scheme in SCHEMES {
+        for ignores_checksums in [false, true] {
+            let world = World::new(scheme).await;
+            let faults = &world.storage.state.faults;
+            faults.ignores_checksums.store(ignores_checksums, Ordering::Relaxed);
+            faults.changed.store(2, Ordering::Relaxed);
+            world.publish().await.unwrap();
+            world.require_published();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_always_changed_part_is_error() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        world.storage.state.faults.changed.store(1000, Ordering::Relaxed);
+        let error = world.publish().await.unwrap_err();
+        assert!(matches!(error, Error::Store { .. }), "{error:?}");
+        assert_eq!(world.storage.object(&world.key()), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_retries_busy_storage() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        world.storage.state.faults.busy.store(4, Ordering::Relaxed);
+        world.publish().await.unwrap();
+        world.require_published();
+        world.storage.state.faults.busy.store(1000, Ordering::Relaxed);
+        let error = format!("{:?}", world.publish().await.unwrap_err());
+        assert!(error.contains("503") && error.contains("R7"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_lost_completion_is_success() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        world.storage.state.faults.lost_completions.store(1, Ordering::Relaxed);
+        world.publish().await.unwrap();
+        world.require_published();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_without_sidecar_writes_it() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        world.publish().await.unwrap();
+        let stale = format!("{}  x\n", "0".repeat(64));
+        for sidecar in [None, Some(stale)] {
+            let key = format!("{}.sha256", world.key());
+            {
+                let mut content = world.storage.state.content.lock().unwrap();
+                let mut old = content.objects.remove(&key).unwrap();
+                if let Some(text) = sidecar {
+                    old.bytes = text.into_bytes();
+                    content.objects.insert(key, old);
+                }
+            }
+            world.storage.state.requests.lock().unwrap().clear();
+            assert!(world.publish().await.unwrap().present);
+            world.require_published();
+            // The checksums of the storage suffice to compare the bundle.
+            let requests = world.storage.state.requests.lock().unwrap().clone();
+            let reads = requests.iter().filter(|one| *one == "GET ").count();
+            assert!(reads <= 1, "{requests:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn racing_publishers_of_different_bytes_have_one_winner() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        let files: Vec<_> =
+            (0..8).map(|seed| world.other_file(&format!("file{seed}"), seed)).collect();
+        let races = files.iter().map(|file| world.publish_file(file));
+        let results = futures_util::future::join_all(races).await;
+        let won: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
+        assert_eq!(won.len(), 1, "{results:?}");
+        let told = results.iter().filter(|one| matches!(one, Err(Error::Conflict { .. })));
+        assert_eq!(told.count(), 7, "{results:?}");
+        let stored = world.storage.object(&world.key()).unwrap();
+        assert_eq!(Digest::of(&stored), won[0].digest);
+        assert_eq!(world.storage.uploads(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn racing_publishers_of_equal_bytes_all_succeed() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        let races = (0..6).map(|_| world.publish());
+        for result in futures_util::future::join_all(races).await {
+            result.unwrap();
+        }
+        world.require_published();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_to_versioned_oss_is_refused() {
+    let world = World::with_layers(Scheme::Oss, &[1000]).await;
+    world.storage.state.faults.is_versioned.store(true, Ordering::Relaxed);
+    assert!(matches!(world.publish().await, Err(Error::Versioned { .. })));
+    let options = world.options().allow_versioned(true);
+    let store = ObjectStore::open(&world.storage.url(), &options).unwrap();
+    let options = PublishOptions::default();
+    store.publish(&world.bundle, world.plan.document(), &options).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_refused_names_code_without_secrets() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        let variables = world.storage.variables().into_iter().map(|(name, value)| {
+            let value = if value == SECRET { format!("{SECRET}x") } else { value };
+            (name, value)
+        });
+        let options = world.options().environment(StoreEnvironment::new(variables));
+        let store = ObjectStore::open(&world.storage.url(), &options).unwrap();
+        let options = PublishOptions::default();
+        let result = store.publish(&world.bundle, world.plan.document(), &options).await;
+        let error = result.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("access denied") && cause.contains("HTTP 403"), "{cause}");
+        assert!(!format!("{error:?} {store:?}").contains(SECRET));
+    }
+}
+
+#[tokio::test]
+async fn publish_without_credentials_names_variables() {
+    for (scheme, name) in
+        [(Scheme::Aws, "AWS_ACCESS_KEY_ID"), (Scheme::Oss, "ALIBABA_CLOUD_ACCESS_KEY_ID")]
+    {
+        let world = World::with_layers(scheme, &[10]).await;
+        let off = [
+            ("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned()),
+            ("ALIBABA_CLOUD_ECS_METADATA_DISABLED".to_owned(), "true".to_owned()),
+        ];
+        let variables = world.storage.variables().into_iter();
+        let variables = variables.filter(|(name, _)| !name.contains("KEY")).chain(off);
+        let options = world.options().environment(StoreEnvironment::new(variables));
+        let address = format!("{}/x", world.storage.url());
+        let error = ObjectFile::open(&address, &options).await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains(name), "{cause}");
+    }
+}
+
+/// Needs the client of Alibaba Cloud: the program in `COMPASS_OSS_PYTHON` is a Python that can
+/// import `alibabacloud_oss_v2`. Without it, the test is skipped, unless `COMPASS_INTEROP=required`
+/// is set, as in CI.
+#[tokio::test(flavor = "multi_thread")]
+async fn oss_server_accepts_client_of_vendor() {
+    let Ok(python) = std::env::var("COMPASS_OSS_PYTHON") else {
+        let required = std::env::var("COMPASS_INTEROP").is_ok_and(|value| value == "required");
+        assert!(!required, "COMPASS_OSS_PYTHON is not set");
+        eprintln!("SKIPPED: COMPASS_OSS_PYTHON is not set");
+        return;
+    };
+    let storage = Storage::start(Scheme::Oss).await;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stores/oss_client.py");
+    let endpoint = format!("http://{}", storage.address);
+    let output = tokio::process::Command::new(python)
+        .args([script, &endpoint, server::BUCKET, server::KEY_ID, SECRET])
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
