@@ -76,7 +76,7 @@ impl ObjectStore {
         inventory::abort(&self.client, upload).await
     }
 
-    /// Tests what the bucket supports. Writes small objects below `.compass-doctor/`, and deletes
+    /// Tests which operations the bucket supports. Writes small objects below `.compass-doctor/`, and deletes
     /// them.
     pub async fn diagnose(&self) -> Vec<StoreCheck> {
         diagnose::diagnose(&self.client, &self.address).await
@@ -140,8 +140,9 @@ impl Store for ObjectStore {
 }
 
 impl ObjectStore {
-    /// Refuses buckets of OSS with versioning, in which published bundles could be replaced: OSS
-    /// ignores `x-oss-forbid-overwrite` there.
+    /// Returns an error for an OSS bucket with versioning.
+    ///
+    /// OSS ignores `x-oss-forbid-overwrite` there, so that published bundles could be replaced.
     async fn require_unversioned(&self) -> Result<(), Error> {
         if self.allow_versioned || self.address.provider != Provider::Oss {
             return Ok(());

@@ -16,7 +16,7 @@ use compass_bundle::store::{
     ObjectFile, ObjectStore, PublishOptions, Published, Store, StoreEnvironment, StoreOptions,
     store_path,
 };
-use compass_bundle::{BundlePlan, BundleSource as _, Error, WriteOptions, write};
+use compass_bundle::{BundlePlan, BundleSource as _, Error, WriteOptions, checksum_path, write};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::random_bytes;
 use compass_registry::{Digest, RetryPolicy};
@@ -249,6 +249,33 @@ async fn publish_retries_busy_storage() {
         let error = format!("{:?}", world.publish().await.unwrap_err());
         assert!(error.contains("503") && error.contains("R7"), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_retries_cut_connections() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        world.storage.state.faults.cut.store(4, Ordering::Relaxed);
+        world.publish().await.unwrap();
+        world.require_published();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_damaged_file_leaves_upload_of_others() {
+    let world = World::new(Scheme::Oss).await;
+    world.interrupt().await;
+    let mut bytes = world.bytes();
+    *bytes.last_mut().unwrap() ^= 1;
+    let damaged = world.directory.path().join("damaged").join(world.bundle.file_name().unwrap());
+    std::fs::create_dir(damaged.parent().unwrap()).unwrap();
+    std::fs::write(&damaged, bytes).unwrap();
+    std::fs::copy(checksum_path(&world.bundle), checksum_path(&damaged)).unwrap();
+    let error = world.publish_file(&damaged).await.unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
+    assert_eq!(world.storage.uploads(), 1);
+    world.publish().await.unwrap();
+    world.require_published();
 }
 
 #[tokio::test(flavor = "multi_thread")]

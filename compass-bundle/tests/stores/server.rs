@@ -57,6 +57,8 @@ pub(crate) struct Upload {
 pub(crate) struct Faults {
     /// Requests that fail with status 503.
     pub(crate) busy: AtomicU32,
+    /// Requests whose connection is closed without an answer.
+    pub(crate) cut: AtomicU32,
     /// Bodies that are changed on the way.
     pub(crate) changed: AtomicU32,
     /// Whether checksums in requests are ignored, as some storages do.
@@ -118,6 +120,10 @@ impl Storage {
     async fn answer(&self, request: Request<Body>) -> Response {
         let (parts, body) = request.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        if take(&self.state.faults.cut) {
+            // The server closes the connection of a handler that panics. This panic prints nothing.
+            std::panic::resume_unwind(Box::new("the connection is cut"));
+        }
         if take(&self.state.faults.busy) {
             return self.error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown");
         }

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     allow: AllowArgs,
 }
 
-/// What may be published in spite of a risk.
+/// Options that allow publications which are refused by default.
 #[derive(Debug, clap::Args)]
 pub(super) struct AllowArgs {
     /// Publishes a bundle that names no commit because its files had uncommitted changes

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm::{Crc32Iscsi, Crc64Xz};
 use md5::{Digest as _, Md5};
 
-/// The CRC-64 of OSS (ECMA-182, reflected), which the field calls CRC-64/XZ.
+/// The CRC-64 of OSS (ECMA-182, reflected), also known as CRC-64/XZ.
 const OSS_CRC: crc_fast::CrcAlgorithm = Crc64Xz;
 
 /// The checksums of a part's bytes.

@@ -1,4 +1,4 @@
-//! Tests what a bucket supports.
+//! Tests which operations a bucket supports.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
@@ -18,7 +18,7 @@ pub struct StoreCheck {
     pub passed: Option<bool>,
     /// Details to show to the user.
     pub detail: String,
-    /// Whether publishing needs what is checked.
+    /// Whether publishing fails or is unsafe if the check fails.
     pub is_required: bool,
 }
 
@@ -35,7 +35,7 @@ struct Diagnosis<'d> {
     unfinished: String,
 }
 
-/// Tests what a bucket supports. Writes objects below the address, and deletes them.
+/// Tests which operations a bucket supports. Writes objects below the address, and deletes them.
 pub(super) async fn diagnose(client: &Client, address: &ObjectAddress) -> Vec<StoreCheck> {
     let random = RandomState::new().build_hasher().finish();
     let key = address.join(&format!(".compass-doctor/{random:016x}")).key;

@@ -1,4 +1,4 @@
-//! Lists what a bucket holds: published bundles, and unfinished uploads of bundles.
+//! Lists the published bundles and the unfinished uploads in a bucket.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 

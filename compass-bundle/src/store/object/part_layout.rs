@@ -1,4 +1,5 @@
-//! The parts of an upload. They are a function of the size alone, so that any process can resume it.
+//! The division of an object into parts. It depends only on the size, so that any process can resume
+//! an upload.
 
 use std::ops::Range;
 
@@ -11,7 +12,7 @@ const MAX_PARTS: u64 = 10_000;
 /// The maximum size of a part of S3 and OSS in bytes.
 const MAX_PART: u64 = 5 << 30;
 
-/// Part sizes are multiples of this.
+/// The size of a part is a multiple of this number of bytes.
 const ALIGNMENT: u64 = 1 << 20;
 
 /// The parts of an object.

@@ -20,10 +20,10 @@ use crate::write::{checksum_line, checksum_path};
 /// Compares the digest of a file with the one it should have.
 pub(super) type CheckDigest<'c> = dyn Fn(Digest) -> Result<(), Error> + Sync + 'c;
 
-/// How often an upload is started again if another process has aborted it.
+/// The maximum number of attempts of an upload that other processes abort.
 const MAX_RESTARTS: usize = 3;
 
-/// Attempts to complete an upload while another request for the same key is in progress.
+/// The maximum number of attempts to complete an upload while the storage reports a conflict.
 const MAX_COMPLETIONS: u32 = 5;
 
 /// Bytes per read of a published object.
@@ -107,8 +107,11 @@ impl Object<'_> {
             Err(Failure::Request(error)) => return Err(self.failed("upload", error)),
         };
         if let Err(error) = (self.check)(upload.summary.digest) {
-            // The bytes are wrong, so no later run can use the parts.
-            target.abort(&upload.id).await;
+            // The file is damaged. A resumed upload may belong to another process that reads an intact
+            // file; that process sends the wrong parts again.
+            if upload.is_own {
+                target.abort(&upload.id).await;
+            }
             return Err(error);
         }
         self.complete(&upload).await

@@ -23,7 +23,7 @@ pub(super) enum SignatureVersion {
     V4,
 }
 
-/// A source of credentials in addition to the environment and the vendors' default chain.
+/// The source of credentials.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(super) enum CredentialSource {
     /// The environment, the files of the vendor's tools, and the roles of instances.
@@ -44,7 +44,7 @@ pub(super) struct AssumedRole {
     pub(super) session: Option<String>,
 }
 
-/// How to reach a bucket.
+/// The settings of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) provider: Provider,

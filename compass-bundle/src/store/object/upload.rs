@@ -17,24 +17,27 @@ use super::client::{Client, CompletedPart, ListedPart, RequestError};
 use super::part_reader::{Part, PartReader, Summary};
 use crate::Error;
 
-/// Parts that are read or sent at once. All of them may be in memory.
+/// The maximum number of parts that are read or sent at once. All of them may be in memory.
 const CONCURRENT_PARTS: usize = 4;
 
-/// Unfinished uploads of one key that are examined.
+/// The maximum number of unfinished uploads of a key that are examined.
 const MAX_CANDIDATES: usize = 20;
 
-/// An upload whose parts are all sent.
+/// An upload of which the storage has all parts.
 pub(super) struct SentUpload {
     pub(super) id: String,
+    /// Whether this process has started the upload.
+    pub(super) is_own: bool,
     pub(super) parts: Vec<CompletedPart>,
     pub(super) summary: Summary,
-    /// The bytes that were sent, without those that the storage had already.
+    /// The bytes that were sent, without those of parts that the storage already had.
     pub(super) sent: u64,
 }
 
 /// An unfinished upload and its parts in the storage.
 struct Upload {
     id: String,
+    is_own: bool,
     listed: HashMap<u64, ListedPart>,
 }
 
@@ -59,7 +62,10 @@ impl Target<'_> {
         };
         let upload = match self.find(&first).await? {
             Some(upload) => upload,
-            None => Upload { id: self.client.initiate(self.key).await?, listed: HashMap::new() },
+            None => {
+                let id = self.client.initiate(self.key).await?;
+                Upload { id, is_own: true, listed: HashMap::new() }
+            }
         };
         match self.send_all(&upload, first, &mut reader).await {
             Ok(mut all) => {
@@ -67,7 +73,8 @@ impl Target<'_> {
                 let sent = all.iter().map(|(_, sent)| sent).sum();
                 let parts = all.into_iter().map(|(part, _)| part).collect();
                 let summary = reader.finish(self.progress).await?;
-                Ok(Some(SentUpload { id: upload.id, parts, summary, sent }))
+                let Upload { id, is_own, .. } = upload;
+                Ok(Some(SentUpload { id, is_own, parts, summary, sent }))
             }
             Err(Failure::Request(error)) if error.is_upload_gone() => Ok(None),
             Err(error) => Err(error),
@@ -116,7 +123,7 @@ impl Target<'_> {
             let is_same = listed.get(&1).is_some_and(|part| is_equal(first, part));
             let is_best = best.as_ref().is_none_or(|best| best.listed.len() < listed.len());
             if is_same && is_best {
-                best = Some(Upload { id, listed });
+                best = Some(Upload { id, is_own: false, listed });
             }
         }
         Ok(best)
@@ -149,7 +156,7 @@ impl Target<'_> {
         }
     }
 
-    /// Aborts an upload. A failure is only logged: the parts cost storage and do no other harm.
+    /// Aborts an upload. A failure is only logged, because leftover parts only occupy storage.
     pub(super) async fn abort(self, id: &str) {
         if let Err(error) = self.client.abort(self.key, id).await {
             tracing::warn!(%error, key = self.key, "cannot abort an unfinished upload");
@@ -213,7 +220,8 @@ impl From<RequestError> for Failure {
     }
 }
 
-/// Whether a part in the storage has the bytes of a local part. A part without a checksum has not.
+/// Whether a part in the storage has the bytes of a local part. Returns false if the storage reports
+/// no checksum.
 fn is_equal(part: &Part, listed: &ListedPart) -> bool {
     part.checksum.compare(&listed.checksum()) == Comparison::Equal
 }

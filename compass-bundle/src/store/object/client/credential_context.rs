@@ -1,4 +1,4 @@
-//! What the credential providers may use: variables, files and HTTP requests.
+//! The context of credential providers: variables, files and HTTP requests.
 
 use std::time::Duration;
 

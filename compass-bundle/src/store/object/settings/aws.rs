@@ -85,7 +85,7 @@ impl Profile {
         self.config.get(&self.section, key)
     }
 
-    /// The endpoint of S3, which a section of services may hold, or the endpoint of all services.
+    /// The endpoint of S3 in the section of services or in the profile, or that of all services.
     fn endpoint(&self) -> Option<&str> {
         let of_service = self.get("services").and_then(|services| {
             self.config.get_nested(&format!("services {services}"), "s3", "endpoint_url")

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Bytes that are read from a configuration file.
+/// The maximum number of bytes that are read from a configuration file.
 const MAX_CONFIG: u64 = 1 << 20;
 
-/// The environment variables and the home directory that a store is configured by.
+/// The environment variables and the home directory that configure a store.
 #[derive(Clone, Default)]
 pub struct StoreEnvironment {
     variables: HashMap<String, String>,

@@ -11,7 +11,7 @@ use crate::store::object::address::Provider;
 pub(super) const CREDENTIALS: &str =
     "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET";
 
-/// Variables with an access key, of which the first that is set counts.
+/// The variables for the ID of the access key, in order of precedence.
 const KEY_VARIABLES: [&str; 2] = ["ALIBABA_CLOUD_ACCESS_KEY_ID", "OSS_ACCESS_KEY_ID"];
 
 /// Finds the settings of a bucket.
@@ -99,7 +99,7 @@ fn region_of(host: &str) -> Option<String> {
 /// `~/.ossutilconfig`: the section of the profile, and the sections of buckets.
 struct OssutilConfig {
     ini: Ini,
-    /// Sections in which a key is looked for, in order.
+    /// The sections that settings are read from, in order of precedence.
     sections: Vec<String>,
 }
 
