@@ -35,6 +35,7 @@ pub(crate) struct AlignedBuffer {
 
 impl DirectFile {
     /// Wraps a file that is open for writing. `path` is opened again for direct writes.
+    #[cfg_attr(not(feature = "layout"), allow(dead_code, reason = "only layouts bypass the cache"))]
     pub(crate) fn new(file: File, path: &Path) -> Self {
         let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
         let direct = OpenOptions::new().write(true).custom_flags(flags).open(path);

@@ -242,16 +242,16 @@ impl Layer {
         path: impl Into<PathBuf>,
         diff_id: Option<Digest>,
     ) -> Result<Self, Error> {
-        let content = Content::File(path.into());
+        let path = path.into();
         let (mut hasher, mut size) = (crate::Hasher::default(), 0);
-        let mut bytes = content.read(0..u64::MAX).await?;
+        let mut bytes = crate::storage::read_chunks(path.clone(), 0..u64::MAX).await?;
         while let Some(chunk) = bytes.next().await.transpose()? {
             hasher.update(&chunk);
             size += chunk.len() as u64;
         }
         let digest = hasher.finish();
         let descriptor = Descriptor { media_type: media_type.into(), digest, size, platform: None };
-        Ok(Self { descriptor, diff_id: diff_id.unwrap_or(digest), content })
+        Ok(Self { descriptor, diff_id: diff_id.unwrap_or(digest), content: Content::File(path) })
     }
 
     /// Returns media type, digest and size.
@@ -285,17 +285,6 @@ impl BuiltImage {
     }
 }
 
-impl Content {
-    /// Reads a range of the content, up to its end at most.
-    async fn read(&self, range: Range<u64>) -> Result<ByteStream, Error> {
-        match self {
-            Self::Bytes(bytes) => Ok(stream_bytes(bytes, range)),
-            #[cfg(feature = "disk")]
-            Self::File(path) => crate::storage::read_chunks(path.clone(), range).await,
-        }
-    }
-}
-
 #[async_trait]
 impl ImageSource for BuiltImage {
     async fn manifest(
@@ -318,7 +307,11 @@ impl ImageSource for BuiltImage {
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
         let missing = || Error::NotFound { what: format!("{repository}@{}", descriptor.digest) };
-        self.blobs.get(&descriptor.digest).ok_or_else(missing)?.read(range).await
+        match self.blobs.get(&descriptor.digest).ok_or_else(missing)? {
+            Content::Bytes(bytes) => Ok(stream_bytes(bytes, range)),
+            #[cfg(feature = "disk")]
+            Content::File(path) => crate::storage::read_chunks(path.clone(), range).await,
+        }
     }
 }
 
