@@ -61,9 +61,10 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
 /// Tests an object storage.
 async fn test_storage(url: &str, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let checks = open_bucket(url, global)?.diagnose().await;
-    let usable = checks.iter().all(|check| check.passed != Some(false) || !check.is_required);
+    let usable = checks.iter().all(|check| check.passed || !check.is_required);
     let to_json = |check: &StoreCheck| json!({"name": check.name, "works": check.passed, "detail": check.detail, "help": null});
-    let to_line = |check: &StoreCheck| line(check.name, check.passed, &printable(&check.detail));
+    let to_line =
+        |check: &StoreCheck| line(check.name, Some(check.passed), &printable(&check.detail));
     output.result(
         || {
             let trials: Vec<_> = checks.iter().map(to_json).collect();

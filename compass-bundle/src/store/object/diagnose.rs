@@ -14,8 +14,8 @@ use super::client::{Body, Client, RequestError};
 pub struct StoreCheck {
     /// The name of the check, such as `immutable`.
     pub name: &'static str,
-    /// Whether the check passed; `None` if it was skipped.
-    pub passed: Option<bool>,
+    /// Whether the check passed.
+    pub passed: bool,
     /// Details to show to the user.
     pub detail: String,
     /// Whether publishing fails or is unsafe if the check fails.
@@ -170,7 +170,7 @@ impl Diagnosis<'_> {
     ) -> bool {
         let passed = result.is_ok();
         let (Ok(detail) | Err(detail)) = result;
-        self.checks.push(StoreCheck { name, passed: Some(passed), detail, is_required });
+        self.checks.push(StoreCheck { name, passed, detail, is_required });
         passed
     }
 }

@@ -18,7 +18,7 @@ use super::part_reader::{Part, PartReader, Summary};
 use crate::Error;
 
 /// The maximum number of parts that are read or sent at once. All of them may be in memory.
-const CONCURRENT_PARTS: usize = 4;
+const CONCURRENT_PARTS: usize = 3;
 
 /// The maximum number of unfinished uploads of a key that are examined.
 const MAX_CANDIDATES: usize = 20;

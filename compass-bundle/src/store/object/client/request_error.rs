@@ -35,6 +35,8 @@ pub(in super::super) struct Refusal {
     pub(super) code: String,
     pub(super) message: String,
     pub(super) request_id: String,
+    /// The region of the bucket, if requests must be sent to another one.
+    pub(super) region: Option<String>,
 }
 
 impl RequestError {
@@ -88,7 +90,10 @@ impl RequestError {
 
 impl Refusal {
     pub(super) fn describe(&self) -> String {
+        let region = self.region.as_ref();
+        let region = region.map(|one| format!("the bucket is in region {}", printable(one)));
         let meaning = match (self.status, self.code.as_str()) {
+            _ if region.is_some() => region.as_deref().unwrap_or_default(),
             (_, "NoSuchBucket") => "the bucket does not exist",
             (StatusCode::NOT_FOUND, _) => "it does not exist",
             (_, "RequestTimeTooSkewed") => "the clock of this machine is wrong",
@@ -138,12 +143,16 @@ mod tests {
             code: code.to_owned(),
             message: message.to_owned(),
             request_id: "7F".to_owned(),
+            region: None,
         };
         assert_eq!(
             refusal(403, "AccessDenied", "No\u{1b}way.").describe(),
             "access denied: No way (AccessDenied, HTTP 403, request 7F)"
         );
         assert_eq!(refusal(404, "", "").describe(), "it does not exist (HTTP 404, request 7F)");
+        let elsewhere = Refusal { region: Some("eu-1".to_owned()), ..refusal(301, "", "") };
+        let text = "the bucket is in region eu-1 (HTTP 301, request 7F)";
+        assert_eq!(elsewhere.describe(), text);
         let gone = RequestError::Refused(refusal(404, "NoSuchUpload", ""));
         assert!(gone.is_upload_gone() && !gone.is_not_found());
         let exists = RequestError::Refused(refusal(409, "FileAlreadyExists", ""));

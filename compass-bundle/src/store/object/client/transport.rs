@@ -140,7 +140,10 @@ impl Transport {
             "" => text_header(headers, &format!("{prefix}request-id")).unwrap_or_default(),
             id => id.to_owned(),
         };
-        let refusal = Refusal { status, code, message, request_id };
+        let is_elsewhere = matches!(status.as_u16(), 301 | 307 | 400);
+        let region = text_header(headers, "x-amz-bucket-region");
+        let region = region.filter(|region| is_elsewhere && *region != self.settings.region);
+        let refusal = Refusal { status, code, message, request_id, region };
         if is_changed_body(&refusal.code) {
             return Err(self.unreachable(request, Reason(refusal.describe())));
         }
