@@ -346,6 +346,21 @@ async fn racing_publishers_of_equal_bytes_all_succeed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn publish_with_signature_v1_is_accepted() {
+    let world = World::new(Scheme::Oss).await;
+    world.interrupt().await;
+    let version = ("OSS_SIGNATURE_VERSION".to_owned(), "v1".to_owned());
+    let variables = world.storage.variables().into_iter();
+    let variables = variables.filter(|(name, _)| name != "OSS_REGION").chain([version]);
+    let options = world.options().environment(StoreEnvironment::new(variables));
+    let store = ObjectStore::open(&world.storage.url(), &options).unwrap();
+    let options = PublishOptions::default();
+    store.publish(&world.bundle, world.plan.document(), &options).await.unwrap();
+    world.require_published();
+    assert_eq!(store.list().await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn publish_to_versioned_oss_is_refused() {
     let world = World::with_layers(Scheme::Oss, &[1000]).await;
     world.storage.state.faults.is_versioned.store(true, Ordering::Relaxed);

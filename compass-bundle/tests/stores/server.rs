@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 
-use crate::signature::{Scheme, signatures};
+use crate::signature::{Scheme, oss_v1_signatures, signatures};
 
 pub(crate) const BUCKET: &str = "releases";
 pub(crate) const KEY_ID: &str = "robot";
@@ -128,6 +128,8 @@ impl Storage {
             return self.error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown");
         }
         let signed = signatures(self.scheme, SECRET, &parts.method, &parts.uri, &parts.headers);
+        let signed =
+            signed.or_else(|| oss_v1_signatures(SECRET, &parts.method, &parts.uri, &parts.headers));
         if signed.is_none_or(|(given, right)| given != right) {
             return self.error(StatusCode::FORBIDDEN, "SignatureDoesNotMatch");
         }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use axum::http::{HeaderMap, Method, Uri};
-use sha2::{Digest as _, Sha256};
+use base64::Engine as _;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
 
 /// The scheme of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +62,44 @@ pub(crate) fn signatures(
     let text = format!("{}\n{date}\n{scope}\n{hash}", scheme.algorithm());
     let start = if scheme == Scheme::Aws { "AWS4" } else { "aliyun_v4" };
     let key = scope.split('/').fold(format!("{start}{secret}").into_bytes(), |key, part| {
-        hmac(&key, part.as_bytes()).to_vec()
+        hmac::<Sha256, 32>(&key, part.as_bytes()).to_vec()
     });
-    Some((field("Signature=")?, hex(&hmac(&key, text.as_bytes()))))
+    Some((field("Signature=")?, hex(&hmac::<Sha256, 32>(&key, text.as_bytes()))))
+}
+
+/// Computes the signature of OSS version 1 as [`signatures`] does.
+pub(crate) fn oss_v1_signatures(
+    secret: &str,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Option<(String, String)> {
+    let authorization = header(headers, "authorization")?;
+    let (_, given) = authorization.strip_prefix("OSS ")?.split_once(':')?;
+    let text = |name| header(headers, name).unwrap_or_default();
+    let own: BTreeMap<_, _> = headers
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with("x-oss-"))
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()))
+        .collect();
+    let own: String = own.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let (md5, kind, date) = (text("content-md5"), text("content-type"), text("date"));
+    let resource = oss_v1_resource(uri);
+    let text = format!("{method}\n{md5}\n{kind}\n{date}\n{own}{resource}");
+    let right = hmac::<Sha1, 20>(secret.as_bytes(), text.as_bytes());
+    Some((given.to_owned(), base64::engine::general_purpose::STANDARD.encode(right)))
+}
+
+/// The path, and those parameters that version 1 signs.
+fn oss_v1_resource(uri: &Uri) -> String {
+    let decode =
+        |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let signed = ["continuation-token", "partNumber", "uploadId", "uploads", "versioning"];
+    let mut query: Vec<_> = uri.query().unwrap_or_default().split('&').map(decode).collect();
+    query.retain(|pair| signed.contains(&pair.split('=').next().unwrap_or_default()));
+    query.sort();
+    let path = decode(uri.path());
+    if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
 }
 
 fn canonical_request(
@@ -102,16 +139,13 @@ fn canonical_request(
     format!("{method}\n{path}\n{}\n{headers}\n{extra}\n{payload}", query.join("&"))
 }
 
-/// HMAC-SHA-256 (RFC 2104).
-fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+/// HMAC (RFC 2104) with a hash whose blocks have 64 bytes. The keys of the tests are not longer.
+fn hmac<H: Digest, const SIZE: usize>(key: &[u8], message: &[u8]) -> [u8; SIZE] {
     let mut block = [0; 64];
-    match key.len() <= 64 {
-        true => block[..key.len()].copy_from_slice(key),
-        false => block[..32].copy_from_slice(&Sha256::digest(key)),
-    }
-    let inner = Sha256::new().chain_update(block.map(|byte| byte ^ 0x36)).chain_update(message);
-    let outer = Sha256::new().chain_update(block.map(|byte| byte ^ 0x5c));
-    outer.chain_update(inner.finalize()).finalize().into()
+    block[..key.len()].copy_from_slice(key);
+    let inner = H::new().chain_update(block.map(|byte| byte ^ 0x36)).chain_update(message);
+    let outer = H::new().chain_update(block.map(|byte| byte ^ 0x5c));
+    outer.chain_update(inner.finalize()).finalize()[..].try_into().unwrap()
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -208,4 +242,24 @@ fn oss_signature_equals_published_examples() {
         let headers = [&common[..], &own, more.as_slice()].concat();
         check(Scheme::Oss, "sk", (&Method::PUT, path), &headers);
     }
+}
+
+/// The example of "Add signatures to the header" in the documentation of OSS.
+#[test]
+fn oss_v1_signature_equals_published_example() {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("content-md5", "ODBGOERFMDMzQTczRUY3NUE3NzA5QzdFNUYzMDQxNEM="),
+        ("content-type", "text/html"),
+        ("date", "Thu, 17 Nov 2005 18:49:58 GMT"),
+        ("x-oss-meta-author", "foo@bar.com"),
+        ("x-oss-magic", "abracadabra"),
+        ("authorization", "OSS 44CF9590006BF252F707:26NBxoKdsyly4EDv6inkoDft/yA="),
+    ] {
+        headers.insert(name, value.parse().unwrap());
+    }
+    let uri = "/oss-example/nelson".parse().unwrap();
+    let secret = "OtxrzxIsfpFjA7SwPzILwy8Bw21TLhquhboDYROV";
+    let (given, right) = oss_v1_signatures(secret, &Method::PUT, &uri, &headers).unwrap();
+    assert_eq!(given, right);
 }
