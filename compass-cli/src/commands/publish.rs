@@ -58,6 +58,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
                 "size": published.size,
                 "sha256": published.digest.hex(),
                 "present": published.present,
+                "sent": published.sent,
             })
         },
         || {

@@ -154,6 +154,7 @@ impl PackageResult {
                 "size": published.size,
                 "sha256": published.digest.hex(),
                 "present": published.present,
+                "sent": published.sent,
             }),
         };
         value["digest"] = json!(digest);
