@@ -133,6 +133,13 @@ impl Receipts {
         Ok(Self { directory })
     }
 
+    /// Creates the directory, and checks that receipts can be written to it.
+    pub(crate) fn require_writable(&self) -> Result<()> {
+        let created = fs::create_dir_all(&self.directory);
+        created.map_err(|error| files::write_error(&self.directory, &error))?;
+        files::require_writable(&self.directory.join("receipt"))
+    }
+
     /// Opens the receipts of one plugin, addon or product, and waits until no other installation of
     /// it runs.
     pub(crate) fn history(&self, kind: &str, name: &str) -> Result<History> {

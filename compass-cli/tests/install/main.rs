@@ -69,10 +69,9 @@ impl Site {
 
     /// Whether the site's registry has the image.
     fn has_image(&self) -> bool {
-        let place = format!("{}/gpu:v1", self.place);
-        self.run(&["doctor", &place]);
-        let listed =
-            self.run(&["sync", "--list", "list", "--from", &self.place, "--to", &self.place]);
+        self.world.write("list", "site/gpu:v1\n");
+        let place = ["--from", &self.place, "--to", &self.place];
+        let listed = self.run(&[&["sync", "--list", "list", "--dry-run"][..], &place].concat());
         listed.code == 0
     }
 }
@@ -92,6 +91,7 @@ fn install_output_has_rendered_yaml() {
     );
     assert!(rendered.contains("value: 'http://10.0.0.1:80'\n"), "{rendered}");
     assert!(rendered.contains("value: 'hunter2-''\"$[[ x ]]'\n"), "{rendered}");
+    assert!(site.has_image());
     let listed = site.installed();
     assert_eq!((&listed[0]["kind"], &listed[0]["name"]), (&"plugin".into(), &"gpu".into()));
     assert_eq!(listed[0]["version"], "v1.0.0");
@@ -112,7 +112,6 @@ fn install_unset_variables_push_nothing() {
     assert!(refused.error.contains("nothing was pushed"), "{}", refused.error);
     assert!(!site.world.path("yaml").exists());
     assert_eq!(site.installed().as_array().unwrap().len(), 0);
-    site.world.write("list", "site/gpu:v1\n");
     assert!(!site.has_image());
 }
 
@@ -240,9 +239,9 @@ fn install_rollback_hands_over_previous_files() {
 }
 
 /// A product with three addons, each in a directory of its own.
-fn product(site: &Site) -> String {
+fn product(site: &Site, images: &str) -> String {
     let world = &site.world;
-    world.write("repo/images-lists/a.list", "release/gpu:v1\n");
+    world.write("repo/images-lists/a.list", images);
     for addon in ["default/a/one", "default/b/two", "kube-system/a/three"] {
         let name = addon.rsplit('/').next().unwrap();
         world.write(
@@ -266,9 +265,41 @@ fn product(site: &Site) -> String {
 }
 
 #[test]
+fn install_damaged_image_does_not_stop_others() {
+    let site = Site::new();
+    let layer: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[1] ^ 0x5a).collect();
+    site.world.push("web", &SampleImage::with_layers(vec![layer.clone()]));
+    let bundle = product(&site, "release/gpu:v1\nrelease/web:v1\n");
+    let mut bytes = std::fs::read(site.world.path(&bundle)).unwrap();
+    let at = bytes.windows(1000).position(|part| part == &layer[10_000..11_000]).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(site.world.path("damaged.tar.gz"), bytes).unwrap();
+    let ran = site.install("damaged.tar.gz", &["--output", "yaml"]);
+    assert_eq!(ran.code, 1, "{}", ran.error);
+    assert!(ran.error.contains("damaged.tar.gz is damaged at bytes"), "{}", ran.error);
+    let shown = String::from_utf8_lossy(&ran.out).into_owned();
+    assert!(shown.contains("/site/gpu:v1 sha256:"), "{shown}");
+    assert!(shown.contains("/site/web:v1 was not pushed"), "{shown}");
+    assert!(!site.world.path("yaml").exists() && site.installed().as_array().unwrap().is_empty());
+    let whole = site.install(&bundle, &["--output", "yaml"]);
+    assert_eq!(whole.code, 0, "{}", whole.error);
+}
+
+#[test]
+fn install_unwritable_receipts_push_nothing() {
+    let site = Site::new();
+    let bundle = site.package("v1.0.0");
+    site.world.write("receipts", "a file");
+    let refused = site.install(&bundle, &[]);
+    assert_eq!(refused.code, 3, "{}", refused.error);
+    assert!(refused.error.contains("receipts"), "{}", refused.error);
+    assert!(!site.has_image());
+}
+
+#[test]
 fn install_apply_stops_at_failure_and_continues() {
     let site = Site::new();
-    let bundle = product(&site);
+    let bundle = product(&site, "release/gpu:v1\n");
     site.world
         .write("apply.sh", "cat \"$1\" >> applied\n! grep -q 'name: two' \"$1\" || [ -e fixed ]\n");
     let apply = ["--apply", "sh apply.sh {}"];

@@ -162,18 +162,22 @@ impl Installation {
     ) -> Result<()> {
         let sink = Arc::new(site.client.clone());
         let pushed = install_each(&self.package, sink, &site.registry, options).await;
-        let errors = match &pushed {
-            Ok(images) => images.iter().filter_map(|image| image.result.as_ref().err()).collect(),
-            Err(error) => vec![error],
-        };
-        for error in errors {
-            check_damage(&self.package, Some(error), output).await?;
-        }
         let name = &self.shown;
-        let pushed = pushed
-            .map_err(existing_tag::bundle_error)
-            .map_err(|error| error.context(format!("cannot install {name}")))?;
+        let pushed = match pushed {
+            Ok(images) => images,
+            Err(error) => {
+                check_damage(&self.package, Some(&error), output).await?;
+                let error = existing_tag::bundle_error(error);
+                return Err(error.context(format!("cannot install {name}")));
+            }
+        };
+        let mut damage = Ok(());
+        for image in &pushed {
+            damage =
+                damage.and(check_damage(&self.package, image.result.as_ref().err(), output).await);
+        }
         self.images = ImageOutcome::all(pushed);
+        damage?;
         self.require_all_images()?;
         let Identity { kind, name, .. } = &self.identity;
         let history = self.blocking_history(site).await?;

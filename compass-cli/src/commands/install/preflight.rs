@@ -41,6 +41,9 @@ pub(super) async fn check(
     options: &CopyOptions,
 ) -> Result<Vec<Plan>> {
     let product = product_version(installations, args, site)?;
+    if !args.dry_run {
+        site.receipts.require_writable()?;
+    }
     let (mut plans, mut problems) = (Vec::new(), Vec::new());
     for installation in installations {
         if let Some(hand_over) = &site.hand_over {
