@@ -53,7 +53,7 @@ fn compare(
     let message = if old == written {
         format!("the values changed, but the version is still {}", quote(old))
     } else if ComponentVersion::decreases(old, written) {
-        format!("the version decreases from {} to {}", quote(old), quote(written))
+        format!("the version goes down from {} to {}", quote(old), quote(written))
     } else {
         return;
     };

@@ -45,7 +45,7 @@ fn apply(RuleContext { repository, change, .. }: &RuleContext<'_>, sink: &mut Fi
                 && ComponentVersion::decreases(before, text)
             {
                 let message =
-                    format!("the tag decreases from {} to {}", quote(before), quote(text));
+                    format!("the tag goes down from {} to {}", quote(before), quote(text));
                 sink.add(&document.source, tag.span, message, "correct the tag");
             }
         }

@@ -47,7 +47,7 @@ fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
         if let (Ok(new), Ok(old)) = versions
             && new <= old
         {
-            let message = format!("the version decreases from {} to {}", quote(&old), quote(&new));
+            let message = format!("the version goes down from {} to {}", quote(&old), quote(&new));
             sink.add(source, written.span, message, help);
         }
     }

@@ -84,7 +84,7 @@ fn text(installation: &Installation) -> String {
 fn image_line(image: &ImageOutcome) -> String {
     let copied = match &image.result {
         Ok(copied) => copied,
-        Err(error) => return format!("{} was not pushed: {error}\n", image.reference),
+        Err(_) => return format!("{} was not pushed\n", image.reference),
     };
     if let Some(not_copied) = copied.not_copied {
         let kept = copied.digest;
@@ -111,7 +111,9 @@ fn image_json(image: &ImageOutcome) -> Value {
             "replaced": copied.replaced_digest,
             "notCopied": copied.not_copied,
         }),
-        Err(error) => json!({"site": image.reference.to_string(), "error": error.to_string()}),
+        Err(error) => {
+            json!({"site": image.reference.to_string(), "error": error.to_json()["error"]})
+        }
     }
 }
 
