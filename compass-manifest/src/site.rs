@@ -188,7 +188,7 @@ impl SiteValues {
     }
 }
 
-/// Returns whether a match is a whole reference, and not a part of a longer one.
+/// Returns whether a match is a whole reference. A longer reference may contain the text.
 fn is_whole(text: &str, start: usize, len: usize) -> bool {
     let continues = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '@');
     let (before, mut after) = (&text[..start], text[start + len..].chars());

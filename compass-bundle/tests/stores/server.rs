@@ -1,17 +1,19 @@
 //! A small object storage with the protocols of S3 and OSS, and with faults.
 
 mod lists;
+mod query;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 
+use self::query::{Query, decode};
 use crate::signature::{Scheme, oss_v1_signatures, signatures};
 
 pub(crate) const BUCKET: &str = "releases";
@@ -364,28 +366,6 @@ type Answer = Result<Response, (StatusCode, &'static str)>;
 
 const NO_UPLOAD: (StatusCode, &str) = (StatusCode::NOT_FOUND, "NoSuchUpload");
 
-/// The parameters of a request.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn of(uri: &Uri) -> Self {
-        let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-        let decoded = pairs.map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
-        });
-        Self(decoded.collect())
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str())
-    }
-
-    fn names(&self) -> String {
-        self.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join("&")
-    }
-}
-
 /// Takes one from a count of faults, if it is not 0.
 fn take(count: &AtomicU32) -> bool {
     let next = |count: u32| count.checked_sub(1);
@@ -399,8 +379,4 @@ fn crc64(bytes: &[u8]) -> u64 {
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-fn decode(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned()
 }

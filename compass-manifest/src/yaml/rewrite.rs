@@ -65,7 +65,7 @@ struct Place<'n> {
     is_key: bool,
 }
 
-/// Collects the scalars to replace, with what is written instead.
+/// Collects the scalars to replace, with their new source text.
 struct Scalars<'t> {
     text: &'t str,
     new_text: &'t NewText<'t>,
