@@ -82,9 +82,8 @@ fn text(installation: &Installation) -> String {
 }
 
 fn image_line(image: &ImageOutcome) -> String {
-    let copied = match &image.result {
-        Ok(copied) => copied,
-        Err(_) => return format!("{} was not pushed\n", image.reference),
+    let Ok(copied) = &image.result else {
+        return format!("{} was not pushed\n", image.reference);
     };
     if let Some(not_copied) = copied.not_copied {
         let kept = copied.digest;
