@@ -69,7 +69,7 @@ impl WriteOptions {
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { jobs: 16, progress: Arc::new(NoProgress) }
+        Self { jobs: 8, progress: Arc::new(NoProgress) }
     }
 }
 

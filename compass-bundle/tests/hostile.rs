@@ -210,7 +210,8 @@ async fn high_compression_ratio_uses_little_memory() {
     for bytes in [zeros(), plain, extended] {
         assert!(World::new().try_all(&bytes).await.is_err());
     }
-    let more = peak() - before;
+    // The kernel updates the peak with a delay, so that it may even decrease.
+    let more = peak().saturating_sub(before);
     assert!(more < 100 << 20, "{more} bytes");
 }
 
