@@ -69,9 +69,7 @@ pub async fn install_each(
     place: &RegistryPrefix,
     options: &CopyOptions,
 ) -> Result<Vec<ImageInstallation>, Error> {
-    if let Package::Foreign(package) = package {
-        check_installable(package)?;
-    }
+    check_installable(package)?;
     push(&package.images(), sink, place, options).await
 }
 
@@ -85,9 +83,7 @@ pub async fn plan_install(
     place: &RegistryPrefix,
     options: &CopyOptions,
 ) -> Result<Vec<ImageInstallation>, Error> {
-    if let Package::Foreign(package) = package {
-        check_installable(package)?;
-    }
+    check_installable(package)?;
     let images = package.images();
     check_tag_collisions(&images, place)?;
     let installer = Installer { source: package.image_source(), sink, place, options };
@@ -121,7 +117,9 @@ pub async fn copy_image(
     Ok(installed.remove(0).copied)
 }
 
-fn check_installable(package: &ForeignPackage) -> Result<(), Error> {
+/// Checks a foreign package. Bundles are checked when they are opened.
+fn check_installable(package: &Package) -> Result<(), Error> {
+    let Package::Foreign(package) = package else { return Ok(()) };
     if !package.images().is_empty() {
         return package.require_whole();
     }
@@ -154,6 +152,15 @@ struct Installer<'i> {
     sink: Arc<dyn ImageSink>,
     place: &'i RegistryPrefix,
     options: &'i CopyOptions,
+}
+
+/// The copy of one image.
+struct Transfer {
+    copier: Copier,
+    source: Arc<dyn ImageSource>,
+    from: ImageRef,
+    /// The reference at the destination.
+    reference: Reference,
 }
 
 impl Installer<'_> {
@@ -204,27 +211,31 @@ impl Installer<'_> {
     }
 
     async fn push(&self, image: &Image<'_>, copier: &Copier) -> Result<ImageInstallation, Error> {
-        let reference = destination(image, self.place)?;
-        let from = ImageRef::new(image.reference.repository().clone(), image.digest());
-        let (copier, source) = (copier_for(image, copier)?, Arc::clone(&self.source));
+        let Transfer { copier, source, from, reference } = self.transfer(image, copier)?;
         let copied = copier.copy(source, &from, &(&reference).into()).await;
         self.options.progress.image_done();
         Ok(ImageInstallation::new(reference, copied))
     }
 
     async fn plan(&self, image: &Image<'_>, copier: &Copier) -> Result<ImageInstallation, Error> {
-        let reference = destination(image, self.place)?;
-        let from = ImageRef::new(image.reference.repository().clone(), image.digest());
-        let (copier, source) = (copier_for(image, copier)?, Arc::clone(&self.source));
+        let Transfer { copier, source, from, reference } = self.transfer(image, copier)?;
         let planned = copier.plan(source, &from, &(&reference).into()).await;
         Ok(ImageInstallation::new(reference, planned))
     }
 
+    fn transfer(&self, image: &Image<'_>, copier: &Copier) -> Result<Transfer, Error> {
+        Ok(Transfer {
+            copier: copier_for(image, copier)?,
+            source: Arc::clone(&self.source),
+            from: ImageRef::new(image.reference.repository().clone(), image.digest()),
+            reference: destination(image, self.place)?,
+        })
+    }
+
     /// Whether an image has to be pushed. Returns an error if the tag exists with another image.
     async fn is_needed(&self, image: &Image<'_>) -> Result<bool, Error> {
-        let reference = destination(image, self.place)?;
-        let from = ImageRef::new(image.reference.repository().clone(), image.digest());
-        let (copier, source) = (copier_for(image, &self.copier())?, Arc::clone(&self.source));
+        let transfer = self.transfer(image, &self.copier())?;
+        let Transfer { copier, source, from, reference } = transfer;
         let needed = copier.is_needed(source, &from, &(&reference).into()).await;
         needed.map_err(|error| error.in_image(&reference).into())
     }

@@ -7,9 +7,6 @@
 //! [`document`] has the types of `bundle.json`, and [`store`] publishes bundles (object stores with
 //! feature `store`). `docs/bundle-format.md` specifies the format.
 
-#[macro_use]
-mod setters;
-
 pub mod store;
 
 mod compare;

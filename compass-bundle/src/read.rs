@@ -13,6 +13,8 @@ mod verify;
 
 pub(crate) use self::checksum::read_checksum;
 #[cfg(feature = "store")]
+pub(crate) use self::checksum::remote_checksum;
+#[cfg(feature = "store")]
 pub(crate) use self::checksum::{MAX_CHECKSUM, checksum_in};
 pub use self::open::{BlobMember, Bundle};
 pub(crate) use self::open::{MAX_FILE, file_descriptor};

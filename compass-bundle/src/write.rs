@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compass_registry::{Digest, ImageSource, NoProgress, Progress};
+use compass_registry::{Digest, ImageSource, NoProgress, Progress, setters};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::spawn_blocking;
@@ -53,19 +53,7 @@ pub struct WriteOptions {
     pub progress: Arc<dyn Progress>,
 }
 
-impl WriteOptions {
-    /// Sets [`jobs`](field@Self::jobs).
-    #[must_use]
-    pub fn jobs(self, jobs: usize) -> Self {
-        Self { jobs, ..self }
-    }
-
-    /// Sets [`progress`](field@Self::progress).
-    #[must_use]
-    pub fn progress(self, progress: Arc<dyn Progress>) -> Self {
-        Self { progress, ..self }
-    }
-}
+setters!(WriteOptions { jobs: usize, progress: Arc<dyn Progress> });
 
 impl Default for WriteOptions {
     fn default() -> Self {

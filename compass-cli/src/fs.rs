@@ -11,13 +11,28 @@ use crate::error::{CliError, Result};
 
 /// Writes or replaces a file; an existing file keeps its permissions.
 pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<()> {
-    let existing = fs::metadata(target).map(|metadata| metadata.permissions());
+    let existing = fs::metadata(target).ok().map(|metadata| metadata.permissions());
+    replace(target, bytes, 0o666, existing)
+}
+
+/// Writes or replaces a file that only its owner can read.
+pub(crate) fn write_private(target: &Path, bytes: &[u8]) -> Result<()> {
+    replace(target, bytes, 0o600, None)
+}
+
+/// Writes a file that is created with `mode`, less the umask, and then gets `permissions`.
+fn replace(
+    target: &Path,
+    bytes: &[u8],
+    mode: u32,
+    permissions: Option<fs::Permissions>,
+) -> Result<()> {
     let write = || {
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".").suffix(".part").permissions(fs::Permissions::from_mode(0o666));
+        builder.prefix(".").suffix(".part").permissions(fs::Permissions::from_mode(mode));
         let mut file = builder.tempfile_in(directory_of(target))?;
         file.write_all(bytes)?;
-        existing.map_or(Ok(()), |permissions| file.as_file().set_permissions(permissions))?;
+        permissions.map_or(Ok(()), |permissions| file.as_file().set_permissions(permissions))?;
         file.as_file().sync_all()?;
         file.persist(target).map_err(|error| error.error)
     };

@@ -42,15 +42,9 @@ impl Registries {
         }
     }
 
-    /// Creates clients' settings for a site, which has no release repository.
-    ///
-    /// The policy of `--repo` or `--policy` applies if one of them is given.
+    /// Creates clients' settings for a site; see [`Repository::at_site`].
     pub(crate) fn at_site(global: &GlobalArgs) -> Result<Self> {
-        Ok(match (&global.repo, &global.policy) {
-            (Some(_), _) => Self::new(&Repository::open(global)?, global),
-            (None, Some(_)) => Self::new(&Repository::policy_only(global)?, global),
-            (None, None) => Self::without_policy(global),
-        })
+        Ok(Self::new(&Repository::at_site(global)?, global))
     }
 
     /// Sets short timeouts and few retries, for interactive commands.

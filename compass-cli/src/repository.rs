@@ -60,6 +60,14 @@ impl Repository {
         Ok(Self { root, policy: Arc::new(policy), ..Self::default() })
     }
 
+    /// The repository of `--repo`. A site has none, so without the option, only the policy is read.
+    pub(crate) fn at_site(global: &GlobalArgs) -> Result<Self> {
+        match global.repo {
+            Some(_) => Self::open(global),
+            None => Self::policy_only(global),
+        }
+    }
+
     /// Whether the current directory is in a release repository.
     pub(crate) fn is_in_one() -> bool {
         enclosing_root().is_ok()

@@ -4,6 +4,8 @@
 ///
 /// A setter has the name and the type of its field. The structs are `#[non_exhaustive]`, so that
 /// other crates build them from `default()` with these methods.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! setters {
     ($options:ty { $($field:ident: $type:ty),+ $(,)? }) => {
         impl $options {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use compass_registry::{Digest, Platform, RawManifest};
+use compass_registry::{Digest, Platform, RawManifest, setters};
 
 use super::image::ArchiveImage;
 use crate::Error;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use compass_registry::{
-    Descriptor, Digest, Manifest, Platform, RawManifest, Reference, Repository,
+    Descriptor, Digest, Manifest, Platform, RawManifest, Reference, Repository, setters,
 };
 
 use crate::Error;

@@ -9,6 +9,8 @@ use compass_registry::Digest;
 use rustix::fs::OFlags;
 
 use crate::Error;
+#[cfg(feature = "store")]
+use crate::write::CHECKSUM_END;
 use crate::write::checksum_path;
 
 /// The largest `.sha256` that is read, in bytes.
@@ -38,6 +40,16 @@ pub(crate) fn read_checksum(path: &Path) -> Result<Option<Digest>, Error> {
     read.map_err(Error::io("read", &beside))?;
     let name = path.file_name().unwrap_or_default();
     checksum_in(&text, name.as_encoded_bytes()).map(Some).map_err(|reason| bad(&reason))
+}
+
+/// Returns the digest of a remote file in the text of its `.sha256`.
+///
+/// `shown` is the URL of the file without secrets, and `path` its path on the server.
+#[cfg(feature = "store")]
+pub(crate) fn remote_checksum(text: &[u8], shown: &str, path: &str) -> Result<Digest, Error> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    checksum_in(text, name.as_bytes())
+        .map_err(|reason| Error::invalid_checksum(format!("{shown}{CHECKSUM_END}"), reason))
 }
 
 /// Returns the digest of the file with this name in the text of a `.sha256`.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use compass_registry::{Digest, Hasher, Progress};
+use compass_registry::{Digest, Hasher, Progress, setters};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 

@@ -11,7 +11,7 @@ use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::Error;
-use crate::read::{BundleSource, MAX_CHECKSUM, checksum_in};
+use crate::read::{BundleSource, MAX_CHECKSUM, remote_checksum};
 use crate::store::redact_url;
 use crate::write::CHECKSUM_END;
 
@@ -149,9 +149,7 @@ impl BundleSource for HttpFile {
         let Some(text) = with_retry(|| self.read_sidecar(CHECKSUM_END)).await? else {
             return Ok(None);
         };
-        let name = self.url.path().rsplit('/').next().unwrap_or_default();
-        let bad = |reason| Error::invalid_checksum(format!("{}{CHECKSUM_END}", self.shown), reason);
-        checksum_in(&text, name.as_bytes()).map(Some).map_err(bad)
+        remote_checksum(&text, &self.shown, self.url.path()).map(Some)
     }
 }
 

@@ -148,11 +148,7 @@ pub(crate) async fn check_damage(
     error: Option<&compass_bundle::Error>,
     output: &Output,
 ) -> Result<()> {
-    let is_mismatch = matches!(
-        error,
-        Some(compass_bundle::Error::Registry(error)) if error.is_mismatch()
-    );
-    if !is_mismatch || package.as_foreign().is_some() {
+    if !error.is_some_and(is_mismatch) || package.as_foreign().is_some() {
         return Ok(());
     }
     let verified = verify_package(package, false, output).await?;
@@ -160,6 +156,11 @@ pub(crate) async fn check_damage(
     let (name, range, what) = (package.name(), &damage.range, &damage.what);
     let message = format!("{name} is damaged at bytes {}..{}: {what}", range.start, range.end);
     Err(CliError::check_failed(message).hint(DAMAGED_HINT))
+}
+
+/// Returns whether an error is that of a blob that does not match its digest.
+pub(crate) fn is_mismatch(error: &compass_bundle::Error) -> bool {
+    matches!(error, compass_bundle::Error::Registry(error) if error.is_mismatch())
 }
 
 fn to_json(name: &str, verification: &Verification) -> Value {

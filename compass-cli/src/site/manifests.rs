@@ -102,15 +102,19 @@ impl Manifests {
             let with_images = |site: SiteValues| {
                 images.iter().fold(site, |site, (old, new)| site.image(old, new))
             };
-            let full = with_images(values.full()).render(file).map_err(|error| invalid(&error))?;
-            let public =
-                with_images(values.public()).render(file).map_err(|error| invalid(&error))?;
+            let render = |site| with_images(site).render(file).map_err(|error| invalid(&error));
+            let full = render(values.full())?;
             let variables = full.variables.into_iter();
+            let secret: Vec<_> = variables.filter(|name| values.is_secret(name)).collect();
+            let public = match secret.is_empty() {
+                true => full.text.clone(),
+                false => render(values.public())?.text,
+            };
             Ok(RenderedFile {
                 path: file.path().to_owned(),
-                public: public.text,
+                public,
                 full: full.text,
-                secret_variables: variables.filter(|name| values.is_secret(name)).collect(),
+                secret_variables: secret,
             })
         };
         self.files.iter().map(render).collect()

@@ -10,7 +10,7 @@ use super::client::{Client, RequestError};
 use super::connect;
 use super::publish::read_small;
 use crate::Error;
-use crate::read::{BundleSource, checksum_in};
+use crate::read::{BundleSource, remote_checksum};
 use crate::store::StoreOptions;
 use crate::write::CHECKSUM_END;
 
@@ -66,8 +66,6 @@ impl BundleSource for ObjectFile {
         let text = read_small(&self.client, &format!("{}{CHECKSUM_END}", self.key)).await;
         let text = text.map_err(|error| self.failed("read the checksum of", error))?;
         let Some(text) = text else { return Ok(None) };
-        let name = self.key.rsplit('/').next().unwrap_or_default();
-        let bad = |reason| Error::invalid_checksum(format!("{}{CHECKSUM_END}", self.shown), reason);
-        checksum_in(&text, name.as_bytes()).map(Some).map_err(bad)
+        remote_checksum(&text, &self.shown, &self.key).map(Some)
     }
 }

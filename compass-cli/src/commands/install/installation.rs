@@ -11,7 +11,7 @@ use compass_registry::client::Client;
 use compass_registry::{CopyOptions, CopyReport, Reference, RegistryPrefix};
 
 use super::Args;
-use crate::commands::verify::check_damage;
+use crate::commands::verify::{check_damage, is_mismatch};
 use crate::error::{CliError, Result};
 use crate::existing_tag;
 use crate::global_args::GlobalArgs;
@@ -35,15 +35,12 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn open(args: &Args, global: &GlobalArgs) -> Result<Self> {
-        let client = Registries::at_site(global)?.client(&args.registry.host, args.plain_http)?;
-        let policy = match &global.repo {
-            Some(_) => Repository::open(global)?.policy,
-            None => Repository::policy_only(global)?.policy,
-        };
+        let repository = Repository::at_site(global)?;
+        let registries = Registries::new(&repository, global);
         Ok(Self {
             registry: args.registry.clone(),
-            client,
-            policy,
+            client: registries.client(&args.registry.host, args.plain_http)?,
+            policy: repository.policy,
             receipts: Receipts::new(args.receipts.as_deref())?,
             hand_over: HandOver::of(&args.hand_over)?,
         })
@@ -171,11 +168,10 @@ impl Installation {
                 return Err(error.context(format!("cannot install {name}")));
             }
         };
-        let mut damage = Ok(());
-        for image in &pushed {
-            damage =
-                damage.and(check_damage(&self.package, image.result.as_ref().err(), output).await);
-        }
+        // One verification finds the damage of all images.
+        let mut errors = pushed.iter().filter_map(|image| image.result.as_ref().err());
+        let mismatch = errors.find(|error| is_mismatch(error));
+        let damage = check_damage(&self.package, mismatch, output).await;
         self.images = ImageOutcome::all(pushed);
         damage?;
         self.require_all_images()?;

@@ -1,7 +1,6 @@
 //! Writes rendered files to a directory.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Component, Path};
 
 use super::Release;
@@ -34,28 +33,11 @@ pub(super) fn write(
         }
         let path = root.join(relative);
         let parent = path.parent().unwrap_or(&root);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o777)
-            .create(parent)
-            .map_err(|error| files::write_error(parent, &error))?;
+        fs::create_dir_all(parent).map_err(|error| files::write_error(parent, &error))?;
         match file.secret_variables.is_empty() {
             true => files::write(&path, file.full.as_bytes())?,
-            false => write_secret(&path, &file.full)?,
+            false => files::write_private(&path, file.full.as_bytes())?,
         }
     }
     Ok(())
-}
-
-fn write_secret(path: &Path, text: &str) -> Result<()> {
-    let write = || {
-        let directory = path.parent().unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".").suffix(".part").permissions(fs::Permissions::from_mode(0o600));
-        let file = builder.tempfile_in(directory)?;
-        fs::write(file.path(), text)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)
-    };
-    write().map(drop).map_err(|error| files::write_error(path, &error))
 }

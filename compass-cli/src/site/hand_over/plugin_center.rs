@@ -29,7 +29,7 @@ pub(crate) struct PluginCenter {
     /// Without a slash at the end.
     url: String,
     token: Option<Secret>,
-    options: HttpOptions,
+    client: reqwest::Client,
 }
 
 /// An answer of the plugin center.
@@ -57,8 +57,8 @@ impl PluginCenter {
             .hint(format!("set {TOKEN} to the token")));
         }
         let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(Secret::new);
-        let options = HttpOptions::default().read_timeout(Some(TIMEOUT));
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), token, options })
+        let client = HttpOptions::default().read_timeout(Some(TIMEOUT)).build()?;
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), token, client })
     }
 
     /// Checks that the plugin center answers and accepts the token.
@@ -135,7 +135,7 @@ impl PluginCenter {
     }
 
     async fn send_once(&self, request: Request<'_>, name: &str) -> Result<Answer> {
-        let client = self.options.build()?;
+        let client = &self.client;
         let plugin = format!("{}/plugins/{name}", self.url);
         let (builder, body) = match request {
             Request::Get => (client.get(plugin), None),
