@@ -8,6 +8,8 @@ mod demo;
 mod display;
 mod error;
 mod existing_tag;
+#[allow(dead_code, unused_imports, reason = "the commands of the pull request follow")]
+mod forge;
 mod fs;
 mod git;
 mod global_args;
