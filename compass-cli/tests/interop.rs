@@ -56,40 +56,10 @@ fn bundle_loads_unchanged_in_all_tools() {
         "{entries}"
     );
 
-    // `skopeo` keeps the digest.
-    world.sh("skopeo copy -q oci-archive:image.tar.gz oci:copied:v0.1.0");
-    let copied = world.sh("skopeo inspect --format '{{.Digest}}' oci:copied:v0.1.0");
-    assert_eq!(copied, digest);
-    world.sh("umoci unpack --rootless --image copied:v0.1.0 unpacked");
-    world.same_files("unpacked/rootfs");
-
-    // `docker load` of Debian's Docker 20.10.
-    world.start_docker();
-    world.sh("$DOCKER load -q -i image.tar.gz");
-    world.sh("
-        id=$($DOCKER create harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0 /x)
-        mkdir docker; $DOCKER export $id | tar x -C docker
-    ");
-    world.same_files("docker");
-
-    // `podman load`, with the name in the release registry.
-    world.sh("$PODMAN load -q -i image.tar.gz");
-    world.sh("
-        id=$($PODMAN create harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0 /x)
-        mkdir podman; $PODMAN export $id | tar x -C podman
-    ");
-    world.same_files("podman");
-
-    // containerd keeps the name and the digest.
-    world.start_containerd();
-    world.sh("gunzip -c image.tar.gz | $CTR images import --snapshotter native -");
-    let listed = world.sh("$CTR images ls");
-    let name = "harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0";
-    let line = listed.lines().find(|line| line.starts_with(name)).expect(&listed);
-    assert!(line.contains(&digest), "{line}");
-    world.sh("mkdir ctr; $CTR images mount --snapshotter native --platform linux/amd64 harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0 ctr");
-    world.same_files("ctr");
-    world.sh("umount ctr");
+    skopeo_keeps_digest(&world, &digest);
+    docker_loads_files(&world);
+    podman_loads_files(&world);
+    containerd_keeps_name_and_digest(&world, &digest);
 
     // The site's registry has the developer's digest.
     world.sh(&format!("compass install out/{stem}.tar.gz --registry $SITE/compass --quiet"));
@@ -97,6 +67,47 @@ fn bundle_loads_unchanged_in_all_tools() {
         "skopeo inspect --tls-verify=false --format '{{.Digest}}' docker://$SITE/compass/compass-plugins-demo:v0.1.0",
     );
     assert_eq!(at_site, digest);
+}
+
+fn skopeo_keeps_digest(world: &World, digest: &str) {
+    world.sh("skopeo copy -q oci-archive:image.tar.gz oci:copied:v0.1.0");
+    let copied = world.sh("skopeo inspect --format '{{.Digest}}' oci:copied:v0.1.0");
+    assert_eq!(copied, digest);
+    world.sh("umoci unpack --rootless --image copied:v0.1.0 unpacked");
+    world.same_files("unpacked/rootfs");
+}
+
+/// Loads the archive with Docker 20.10 of Debian.
+fn docker_loads_files(world: &World) {
+    world.start_docker();
+    world.sh("$DOCKER load -q -i image.tar.gz");
+    world.sh("
+        id=$($DOCKER create harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0 /x)
+        mkdir docker; $DOCKER export $id | tar x -C docker
+    ");
+    world.same_files("docker");
+}
+
+/// Loads the archive with Podman, under its name in the release registry.
+fn podman_loads_files(world: &World) {
+    world.sh("$PODMAN load -q -i image.tar.gz");
+    world.sh("
+        id=$($PODMAN create harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0 /x)
+        mkdir podman; $PODMAN export $id | tar x -C podman
+    ");
+    world.same_files("podman");
+}
+
+fn containerd_keeps_name_and_digest(world: &World, digest: &str) {
+    world.start_containerd();
+    world.sh("gunzip -c image.tar.gz | $CTR images import --snapshotter native -");
+    let listed = world.sh("$CTR images ls");
+    let name = "harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0";
+    let line = listed.lines().find(|line| line.starts_with(name)).expect(&listed);
+    assert!(line.contains(digest), "{line}");
+    world.sh("mkdir ctr; $CTR images mount --snapshotter native --platform linux/amd64 harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0 ctr");
+    world.same_files("ctr");
+    world.sh("umount ctr");
 }
 
 #[test]
@@ -210,25 +221,7 @@ const HTPASSWD: &str = "robot:$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhS
 #[test]
 fn login_and_tls_work_with_others() {
     let Some(world) = World::required() else { return };
-    // Debian's registry with TLS and a password. Clients use plain HTTP for 127.0.0.1.
-    world.sh("
-        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=ca -days 2
-        openssl req -newkey rsa:2048 -nodes -keyout registry.key -out registry.csr -subj /CN=registry
-        printf 'subjectAltName=IP:127.0.0.2\\nbasicConstraints=CA:FALSE\\n' > extensions
-        openssl x509 -req -in registry.csr -CA ca.crt -CAkey ca.key -CAcreateserial \
-            -out registry.crt -days 2 -extfile extensions
-        mkdir certs; cp ca.crt certs/ca.crt
-    ");
-    std::fs::write(world.path("htpasswd"), HTPASSWD).unwrap();
-    let secured = world.start_registry(
-        "secured",
-        "127.0.0.2",
-        &format!(
-            ", tls: {{certificate: {0}/registry.crt, key: {0}/registry.key}}}}\n\
-             auth: {{htpasswd: {{realm: here, path: {0}/htpasswd}}",
-            world.path("").display()
-        ),
-    );
+    let secured = start_secured_registry(&world);
     // `compass serve` with a password.
     std::fs::write(world.path("password"), "hunter2\n").unwrap();
     let ours = world.serve(&["--user", "robot", "--password-file", "password"]);
@@ -263,7 +256,42 @@ fn login_and_tls_work_with_others() {
     ];
     assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
 
-    // Other clients with `compass serve`.
+    podman_and_docker_pull_and_push(&world, &ours);
+    // No access without the password, and no message contains it.
+    let refused = world.sh(&format!(
+        "skopeo inspect --no-creds --tls-verify=false docker://{ours}/release/web:v1 2>&1 || true
+         echo '{{}}' >none.json
+         REGISTRY_AUTH_FILE=none.json compass sync --repo repo --list web.list --from {ours}/release --to {secured}/no -vvv 2>&1 || true
+         REGISTRY_AUTH_FILE=auth.json compass sync --repo repo --list web.list --from {ours}/release --to {secured}/yes -vvv 2>&1"
+    ));
+    assert!(refused.contains("nauthorized") && refused.contains("refuses"), "{refused}");
+    assert!(!refused.contains("hunter2") && !refused.contains("cm9ib3Q6aHVudGVyMg"), "{refused}");
+}
+
+/// Starts Debian's registry with TLS and a password. Clients use plain HTTP for 127.0.0.1.
+fn start_secured_registry(world: &World) -> String {
+    world.sh("
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=ca -days 2
+        openssl req -newkey rsa:2048 -nodes -keyout registry.key -out registry.csr -subj /CN=registry
+        printf 'subjectAltName=IP:127.0.0.2\\nbasicConstraints=CA:FALSE\\n' > extensions
+        openssl x509 -req -in registry.csr -CA ca.crt -CAkey ca.key -CAcreateserial \
+            -out registry.crt -days 2 -extfile extensions
+        mkdir certs; cp ca.crt certs/ca.crt
+    ");
+    std::fs::write(world.path("htpasswd"), HTPASSWD).unwrap();
+    world.start_registry(
+        "secured",
+        "127.0.0.2",
+        &format!(
+            ", tls: {{certificate: {0}/registry.crt, key: {0}/registry.key}}}}\n\
+             auth: {{htpasswd: {{realm: here, path: {0}/htpasswd}}",
+            world.path("").display()
+        ),
+    )
+}
+
+/// Pulls from and pushes to `compass serve` with a password.
+fn podman_and_docker_pull_and_push(world: &World, ours: &str) {
     world.start_docker();
     world.sh(&format!(
         "$PODMAN pull -q --authfile auth.json --tls-verify=false {ours}/release/web:v1
@@ -275,13 +303,4 @@ fn login_and_tls_work_with_others() {
          skopeo copy -q --authfile auth.json --src-tls-verify=false docker://{ours}/docker/web:v1 oci:from-docker:v1
          umoci unpack --rootless --image from-docker:v1 unpacked; cmp blob unpacked/rootfs/blob"
     ));
-    // No access without the password, and no message contains it.
-    let refused = world.sh(&format!(
-        "skopeo inspect --no-creds --tls-verify=false docker://{ours}/release/web:v1 2>&1 || true
-         echo '{{}}' >none.json
-         REGISTRY_AUTH_FILE=none.json compass sync --repo repo --list web.list --from {ours}/release --to {secured}/no -vvv 2>&1 || true
-         REGISTRY_AUTH_FILE=auth.json compass sync --repo repo --list web.list --from {ours}/release --to {secured}/yes -vvv 2>&1"
-    ));
-    assert!(refused.contains("nauthorized") && refused.contains("refuses"), "{refused}");
-    assert!(!refused.contains("hunter2") && !refused.contains("cm9ib3Q6aHVudGVyMg"), "{refused}");
 }

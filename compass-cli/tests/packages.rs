@@ -100,29 +100,7 @@ fn hotfix_mixed_images_load_everywhere() {
 #[test]
 fn product_layout_is_read_by_others() {
     let Some(world) = World::required() else { return };
-    world.sh(&format!("{PUSH} push web v1; push api v2; push base v3"));
-    world.sh("
-        skopeo copy -q --dest-tls-verify=false oci:oci-base:v1 docker://$SOURCE/library/base:v3
-        mkdir -p repo/release-products repo/images-lists repo/addons/default/console/api repo/hack
-        printf '# ours\\nrelease/web:v1\\nrelease/web:v1\\n\\nlibrary/base:v3\\n' > repo/images-lists/all.list
-        printf '#!/bin/sh\\necho hello\\n' > repo/hack/install.sh
-        cat > repo/addons/default/console/api/values.yaml <<'END'
-_config:
-  _metadata: {name: api, version: v2}
-  controllers:
-  - type: Deployment
-    containers:
-    - {name: api, image: '[[ registry_release ]]/api:v2'}
-END
-        cat > repo/release-products/v2.7.0.yaml <<'END'
-metadata: {name: compass}
-spec:
-  version: v2.7.0
-  imageLists: ['images-lists/*.list']
-  addons: addons
-  files: [{source: hack/install.sh, path: install.sh, mode: '0755'}]
-END
-    ");
+    add_product(&world);
     let package = "compass package product v2.7.0 --repo repo --from $SOURCE --quiet";
     let planned = world.sh(&format!("{package} --dry-run --format json"));
     let planned: serde_json::Value = serde_json::from_str(&planned).unwrap();
@@ -150,26 +128,8 @@ END
     assert_eq!(list, "library/base:v3\nrelease/api:v2\nrelease/web:v1");
     world.sh("compass verify out/compass-v2.7.0.tar.gz; compass verify both/compass-v2.7.0.tar.gz");
 
-    world.sh(
-        "mkdir x; cd x; tar xzf ../out/compass-v2.7.0.tar.gz; [ -x compass-v2.7.0/install.sh ]",
-    );
-    for (image, tag) in [("release/web", "v1"), ("release/api", "v2"), ("library/base", "v3")] {
-        let name = format!("harbor.caicloud.xyz/{image}:{tag}");
-        world.sh(&format!(
-            "cd x/compass-v2.7.0; rm -rf copied; skopeo copy -q oci:images:{name} oci:copied:v1
-             cmp <(skopeo inspect --raw oci:copied:v1) \
-                 <(skopeo inspect --raw --tls-verify=false docker://$SOURCE/{image}:{tag})
-             $PODMAN pull -q oci:images:{name}"
-        ));
-    }
-    // The site only has `docker load`.
-    world.start_docker();
-    world.sh("
-        mkdir y; cd y; tar xzf ../both/compass-v2.7.0.tar.gz
-        for archive in compass-v2.7.0/archives/*; do $DOCKER load -q -i $archive; done
-        id=$($DOCKER create harbor.caicloud.xyz/release/web:v1 /x); mkdir ../files; $DOCKER export $id | tar x -C ../files
-    ");
-    world.same_files("files");
+    skopeo_and_podman_read_layout(&world);
+    docker_loads_archives(&world);
     world.sh("
         compass install out/compass-v2.7.0.tar.gz --registry $SITE --quiet
         cmp <(skopeo inspect --raw --tls-verify=false docker://$SITE/library/base:v3) \
@@ -182,6 +142,59 @@ END
         compass extract out/compass-v2.7.0.tar.gz --file install.sh -o i.sh; [ -x i.sh ]
         $DOCKER load -q -i web.tar.gz; skopeo inspect oci:api-layout:release/api:v2 > /dev/null
     ");
+}
+
+/// Adds a product with an addon, an image list and a script.
+fn add_product(world: &World) {
+    world.sh(&format!("{PUSH} push web v1; push api v2; push base v3"));
+    world.sh("
+        skopeo copy -q --dest-tls-verify=false oci:oci-base:v1 docker://$SOURCE/library/base:v3
+        mkdir -p repo/release-products repo/images-lists repo/addons/default/console/api repo/hack
+        printf '# ours\\nrelease/web:v1\\nrelease/web:v1\\n\\nlibrary/base:v3\\n' > repo/images-lists/all.list
+        printf '#!/bin/sh\\necho hello\\n' > repo/hack/install.sh
+        cat > repo/addons/default/console/api/values.yaml <<'END'
+_config:
+  _metadata: {name: api, version: v2}
+  controllers:
+  - type: Deployment
+    containers:
+    - {name: api, image: '[[ registry_release ]]/api:v2'}
+END
+        cat > repo/release-products/v2.7.0.yaml <<'END'
+metadata: {name: compass}
+spec:
+  version: v2.7.0
+  imageLists: ['images-lists/*.list']
+  addons: addons
+  files: [{source: hack/install.sh, path: install.sh, mode: '0755'}]
+END
+    ");
+}
+
+fn skopeo_and_podman_read_layout(world: &World) {
+    world.sh(
+        "mkdir x; cd x; tar xzf ../out/compass-v2.7.0.tar.gz; [ -x compass-v2.7.0/install.sh ]",
+    );
+    for (image, tag) in [("release/web", "v1"), ("release/api", "v2"), ("library/base", "v3")] {
+        let name = format!("harbor.caicloud.xyz/{image}:{tag}");
+        world.sh(&format!(
+            "cd x/compass-v2.7.0; rm -rf copied; skopeo copy -q oci:images:{name} oci:copied:v1
+             cmp <(skopeo inspect --raw oci:copied:v1) \
+                 <(skopeo inspect --raw --tls-verify=false docker://$SOURCE/{image}:{tag})
+             $PODMAN pull -q oci:images:{name}"
+        ));
+    }
+}
+
+/// Loads the archives at a site that only has `docker load`.
+fn docker_loads_archives(world: &World) {
+    world.start_docker();
+    world.sh("
+        mkdir y; cd y; tar xzf ../both/compass-v2.7.0.tar.gz
+        for archive in compass-v2.7.0/archives/*; do $DOCKER load -q -i $archive; done
+        id=$($DOCKER create harbor.caicloud.xyz/release/web:v1 /x); mkdir ../files; $DOCKER export $id | tar x -C ../files
+    ");
+    world.same_files("files");
 }
 
 #[test]
