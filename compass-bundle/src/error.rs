@@ -130,7 +130,22 @@ pub enum Error {
     Registry(#[from] compass_registry::Error),
 }
 
+/// The cause of [`Error::Store`] for an object that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("it does not exist")]
+pub(crate) struct NoSuchObject;
+
 impl Error {
+    /// Returns whether the file or object that was to be read does not exist.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            Self::Store { source, .. } => source.is::<NoSuchObject>(),
+            Self::Registry(error) => error.is_not_found(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged { what: what.into() }
     }

@@ -49,7 +49,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode> {
         Command::Publish(args) => publish::run(args, global, output).await,
         Command::Install(args) => install::run(args, global, output).await,
         Command::Installed(args) => installed::run(args, output),
-        Command::Review(args) => review::run(args, global, output),
+        Command::Review(args) => review::run(args, global, output).await,
         Command::Serve(args) => serve::run(args, output).await,
         Command::Store(args) => store::run(args, global, output).await,
         Command::Doctor(args) => doctor::run(args, global, output).await,

@@ -8,6 +8,7 @@ mod command;
 mod history;
 mod index_copy;
 mod objects;
+mod private_clone;
 mod revision;
 mod tree_at;
 mod work_tree;
@@ -22,10 +23,12 @@ use compass_manifest::escape::quote;
 
 use self::command::Environment;
 use self::index_copy::IndexCopy;
+use self::revision::first_line;
 use crate::error::{CliError, Result};
 
 pub(crate) use self::history::{Change, History};
 pub(crate) use self::objects::{Entry, EntryKind, is_blob};
+pub(crate) use self::private_clone::{PrivateClone, PullRefs};
 pub(crate) use self::tree_at::Base;
 pub(crate) use self::work_tree::WorkFile;
 

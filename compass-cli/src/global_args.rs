@@ -9,7 +9,7 @@ use compass_bundle::WriteOptions;
 use compass_bundle::store::{Store, StoreOptions, open_store};
 use compass_registry::{CopyOptions, Progress, RetryPolicy};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// The release repository [default: the one around the current directory]

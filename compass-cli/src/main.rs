@@ -8,7 +8,7 @@ mod demo;
 mod display;
 mod error;
 mod existing_tag;
-#[allow(dead_code, unused_imports, reason = "the commands of the pull request follow")]
+#[allow(dead_code, reason = "other commands of the pull request follow")]
 mod forge;
 mod fs;
 mod git;
@@ -17,6 +17,8 @@ mod image_usage;
 mod output;
 mod preflight;
 mod progress;
+#[allow(dead_code, unused_imports, reason = "other commands of the pull request follow")]
+mod pull_request;
 mod registries;
 mod regular_file;
 mod release_contents;

@@ -56,6 +56,17 @@ impl Output {
         Self { is_stdout_reserved, ..self }
     }
 
+    /// An output that prints nothing, and keeps its warnings apart.
+    pub(crate) fn silenced(&self) -> Self {
+        Self {
+            quiet: true,
+            progress: ProgressMode::Hidden,
+            warnings: Arc::default(),
+            fields: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// Prints the result in the format of `--format`.
     pub(crate) fn result(&self, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) {
         print(&self.formatted(json, human));

@@ -26,7 +26,7 @@ impl Registries {
     /// Creates clients' settings from the policy of a repository.
     pub(crate) fn new(repository: &Repository, global: &GlobalArgs) -> Self {
         Self {
-            root: repository.root.clone(),
+            root: repository.settings.clone(),
             hosts: repository.policy.registries.hosts.clone(),
             ..Self::without_policy(global)
         }

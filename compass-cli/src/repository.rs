@@ -25,6 +25,8 @@ pub(crate) use target_image::TargetImage;
 #[derive(Debug, Default)]
 pub(crate) struct Repository {
     pub(crate) root: PathBuf,
+    /// The directory that the paths of certificates and keys in the policy are relative to.
+    pub(crate) settings: PathBuf,
     pub(crate) policy: Arc<Policy>,
     pub(crate) tree: Tree,
     /// The parsed files. A command parses them once.
@@ -37,17 +39,29 @@ pub(crate) struct Repository {
 impl Repository {
     /// Opens the repository of `--repo`, or the one around the current directory.
     pub(crate) fn open(global: &GlobalArgs) -> Result<Self> {
-        let root = match &global.repo {
-            Some(root) if root.is_dir() => root.clone(),
-            Some(root) => {
-                return Err(CliError::usage(format!("{} is not a directory", root.display())));
-            }
-            None => enclosing_root()?,
-        };
+        let root = Self::find_root(global)?;
         let checkout = Checkout::open(&root, global.repo.is_some())?;
         let policy = read_policy(&root, global.policy.as_deref(), &checkout)?;
         let tree = read_tree(&checkout, &policy)?;
-        Ok(Self { root, policy: Arc::new(policy), tree, checkout, ..Self::default() })
+        let (settings, policy) = (root.clone(), Arc::new(policy));
+        Ok(Self { root, settings, policy, tree, checkout, ..Self::default() })
+    }
+
+    /// Opens a repository with the policy of another one, whose certificates and keys are in `settings`.
+    pub(crate) fn open_with(root: &Path, policy: Policy, settings: PathBuf) -> Result<Self> {
+        let checkout = Checkout::open(root, true)?;
+        let tree = read_tree(&checkout, &policy)?;
+        let (root, policy) = (root.to_owned(), Arc::new(policy));
+        Ok(Self { root, settings, policy, tree, checkout, ..Self::default() })
+    }
+
+    /// The directory of `--repo`, or the release repository around the current directory.
+    pub(crate) fn find_root(global: &GlobalArgs) -> Result<PathBuf> {
+        match &global.repo {
+            Some(root) if root.is_dir() => Ok(root.clone()),
+            Some(root) => Err(CliError::usage(format!("{} is not a directory", root.display()))),
+            None => enclosing_root(),
+        }
     }
 
     /// An empty repository, with the policy of `--policy` or the built-in one.
@@ -57,7 +71,8 @@ impl Repository {
             Some(policy) => read_policy(&root, Some(policy), &Checkout::default())?,
             None => BUILT_IN_POLICY.clone(),
         };
-        Ok(Self { root, policy: Arc::new(policy), ..Self::default() })
+        let (settings, policy) = (root.clone(), Arc::new(policy));
+        Ok(Self { root, settings, policy, ..Self::default() })
     }
 
     /// The repository of `--repo`. A site has none, so without the option, only the policy is read.

@@ -57,12 +57,13 @@ mod markdown;
 mod parser;
 mod queue;
 mod release_note;
+mod requests;
 mod slash_commands;
 mod status;
 
 pub use command::{Command, CommandKind, ListItem};
 pub use conversation::Origin;
-pub use facts::{Comment, Evidence, Facts, ReleaseImage};
+pub use facts::{Comment, Evidence, Facts, Grant, ReleaseImage, Validity};
 pub use guard::{Guard, GuardNameError, GuardReport, Verdict};
 pub use parser::parse_commands;
 pub use queue::{Queue, QueueError, Role, Step};

@@ -31,7 +31,7 @@ pub(crate) struct Entry {
 
 impl EntryKind {
     /// Parses a mode as git prints it; `None` for modes that git does not write.
-    pub(super) fn of_mode(mode: &str) -> Option<Self> {
+    pub(crate) fn of_mode(mode: &str) -> Option<Self> {
         match mode {
             "120000" => Some(Self::Link),
             "160000" => Some(Self::Submodule),

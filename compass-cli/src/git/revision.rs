@@ -143,6 +143,6 @@ fn malformed_hint(revision: &str) -> Option<&'static str> {
     (revision.starts_with('-') || revision.contains(char::is_control)).then_some(EXAMPLE)
 }
 
-fn first_line(output: &[u8]) -> String {
+pub(super) fn first_line(output: &[u8]) -> String {
     String::from_utf8_lossy(output).lines().next().unwrap_or_default().to_owned()
 }

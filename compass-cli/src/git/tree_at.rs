@@ -54,6 +54,19 @@ impl Git {
         Ok(Base { tree, changed, policy: base_policy })
     }
 
+    /// The policy of a commit, or the built-in one if it has no policy file.
+    pub(crate) fn policy_of(&self, commit: &str) -> Result<Policy> {
+        self.policy_at(commit, self.entries(commit)?.get(POLICY_FILE))
+    }
+
+    /// Reads a regular file of a commit, up to `limit` bytes; `None` if the commit does not have it.
+    pub(crate) fn file_of(&self, commit: &str, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        match self.entries(commit)?.get(path).filter(|entry| entry.kind == EntryKind::File) {
+            Some(entry) => Ok(self.blobs([entry.object.as_str()], limit)?.pop()),
+            None => Ok(None),
+        }
+    }
+
     /// Reads the files that `is_selected` accepts at the tag of a product version; `None` if there is
     /// no such tag.
     pub(crate) fn product_tree(

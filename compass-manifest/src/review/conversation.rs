@@ -3,7 +3,7 @@
 use crate::image::ImageReference;
 
 use super::command::{Command, CommandKind, ListItem};
-use super::facts::Facts;
+use super::facts::{Facts, Validity};
 use super::parser::parse_commands;
 use super::queue::Role;
 
@@ -16,6 +16,9 @@ pub enum Origin {
     Body,
     /// The comment with this index, from 0.
     Comment(usize),
+    /// The record of the steps that were granted earlier; the text with the command was deleted or
+    /// edited since.
+    Record,
 }
 
 /// All commands of a pull request, oldest first.
@@ -27,6 +30,7 @@ pub(super) struct Conversation {
 pub(super) struct Text {
     pub(super) origin: Origin,
     pub(super) author: String,
+    pub(super) validity: Validity,
     pub(super) commands: Vec<Command>,
 }
 
@@ -35,11 +39,13 @@ impl Conversation {
         let body = Text {
             origin: Origin::Body,
             author: facts.author.clone(),
+            validity: Validity::Valid,
             commands: parse_commands(&facts.body),
         };
         let comments = facts.comments.iter().enumerate().map(|(index, comment)| Text {
             origin: Origin::Comment(index),
             author: comment.author.clone(),
+            validity: comment.validity,
             commands: parse_commands(&comment.text),
         });
         Self { texts: std::iter::once(body).chain(comments).collect() }
@@ -55,7 +61,7 @@ impl Conversation {
 
     /// Returns the latest valid list of images, and an invalid item of a later list.
     ///
-    /// A list is valid if all its items are. Only texts of accounts with one of the roles count.
+    /// A list is valid if all its items are. Only valid texts of accounts with one of the roles count.
     /// The lists of one text are joined.
     pub(super) fn image_lists(
         &self,
@@ -89,7 +95,7 @@ impl Conversation {
 
     /// Returns the packages that the latest text with packages lists.
     ///
-    /// Only texts of accounts with one of the roles count.
+    /// Only valid texts of accounts with one of the roles count.
     pub(super) fn packages(&self, facts: &Facts, who: &[Role]) -> Vec<ListItem<String>> {
         let lists = self.by(facts, who).rev().map(|text| {
             let items = text.commands.iter().filter_map(|command| match &command.kind {
@@ -102,6 +108,7 @@ impl Conversation {
     }
 
     fn by(&self, facts: &Facts, who: &[Role]) -> impl DoubleEndedIterator<Item = &Text> {
-        self.texts.iter().filter(|text| facts.has_role(&text.author, who))
+        let valid = self.texts.iter().filter(|text| text.validity == Validity::Valid);
+        valid.filter(|text| facts.has_role(&text.author, who))
     }
 }

@@ -11,6 +11,7 @@ use super::facts::Facts;
 use super::guard::{GuardReport, Verdict};
 use super::guards::GuardContext;
 use super::queue::{Queue, Role, Step, same};
+use super::requests::Request;
 use super::status::{NextStep, Outcome, Status, Transition};
 
 impl Queue {
@@ -18,20 +19,28 @@ impl Queue {
     ///
     /// The body and the comments are processed in order. A `/queue` command moves the pull request
     /// if the author of the command has a role of the step and all guards hold. A queue label of
-    /// the pull request records that the guards of the steps up to it held once, so that a registry
-    /// cleanup does not undo those steps. A label without the corresponding commands has no effect.
+    /// the pull request, or [`Facts::granted`] if the caller keeps a record, shows that the guards
+    /// of the earlier steps held once, so that a registry cleanup does not undo those steps. A label
+    /// without the corresponding commands has no effect.
     pub fn evaluate(&self, facts: &Facts) -> Status {
         let conversation = Conversation::new(facts);
         let replay = Replay::new(self, facts, &conversation);
-        let requests = conversation.requests();
+        let requests = conversation.requests(facts);
         let (label, granted_earlier) = replay.granted_by_label(&requests);
         let mut remarks = conversation.incomplete();
+        remarks.extend(conversation.edited());
         let mut state: Option<&str> = None;
         let mut transitions = VecDeque::new();
+        let mut grants = VecDeque::new();
         let (mut omitted_requests, mut omitted_refusals) = (0, 0);
         for (index, request) in requests.iter().enumerate() {
-            let (moved, transition) = replay.apply(state, request, index < granted_earlier);
+            let was_granted = index < granted_earlier || request.is_granted(facts);
+            let (moved, transition) = replay.apply(state, request, was_granted);
             state = moved;
+            if transition.is_granted() {
+                grants.push_back(request.grant(&transition.to, facts));
+                grants.drain(..grants.len().saturating_sub(MAX_TRANSITIONS));
+            }
             transitions.push_back(transition);
             if transitions.len() > MAX_TRANSITIONS {
                 let omitted = transitions.pop_front();
@@ -55,6 +64,7 @@ impl Queue {
             add_labels: replay.labels_to_add(state),
             remove_labels: replay.labels_to_remove(state),
             remarks,
+            grants: grants.into(),
         }
     }
 }
@@ -64,28 +74,7 @@ const MAX_TRANSITIONS: usize = 50;
 /// The maximum number of incomplete commands in a status.
 const MAX_INCOMPLETE: usize = 50;
 
-/// A `/queue` command.
-struct Request<'t> {
-    origin: Origin,
-    line: usize,
-    by: &'t str,
-    to: &'t str,
-}
-
 impl Conversation {
-    fn requests(&self) -> Vec<Request<'_>> {
-        let mut requests = Vec::new();
-        for text in self.texts() {
-            for command in &text.commands {
-                if let CommandKind::Queue(to) = &command.kind {
-                    let (origin, line) = (text.origin, command.line);
-                    requests.push(Request { origin, line, by: &text.author, to });
-                }
-            }
-        }
-        requests
-    }
-
     fn incomplete(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         let mut count = 0;
@@ -120,6 +109,7 @@ pub(super) fn position(origin: Origin, line: usize) -> String {
     match origin {
         Origin::Body => format!("body, line {line}"),
         Origin::Comment(index) => format!("comment {}, line {line}", index + 1),
+        Origin::Record => "recorded".to_owned(),
     }
 }
 
@@ -146,6 +136,9 @@ impl<'a> Replay<'a> {
     /// If the pull request has several queue labels, the earliest in the queue is used, which
     /// covers the fewest requests.
     fn granted_by_label(&self, requests: &[Request<'_>]) -> (Option<&'a str>, usize) {
+        if self.facts.granted.is_some() {
+            return (None, 0);
+        }
         let labels = self.queue.labels();
         let Some(label) = labels.into_iter().find(|label| self.has_label("queue", label)) else {
             return (None, 0);
@@ -169,7 +162,7 @@ impl<'a> Replay<'a> {
         &self,
         state: Option<&'a str>,
         request: &Request<'_>,
-        earlier: bool,
+        was_granted: bool,
     ) -> (Option<&'a str>, Transition) {
         let mut transition = Transition {
             origin: request.origin,
@@ -183,20 +176,25 @@ impl<'a> Replay<'a> {
         if state.is_some_and(|state| same(state, request.to)) {
             return (state, transition);
         }
-        let Some(step) = self.queue.step(state, request.to) else {
+        let step = self.queue.step(state, request.to);
+        if request.is_outdated && !was_granted && step.is_none_or(|step| step.from.is_some()) {
+            transition.outcome = Outcome::Outdated;
+            return (state, transition);
+        }
+        let Some(step) = step else {
             transition.outcome = self.no_step(state, request.to);
             return (state, transition);
         };
         transition.to.clone_from(&step.to);
-        if !self.facts.has_role(request.by, &step.who) {
+        // The record of a grant is sufficient; without a record, the role is checked again.
+        if !request.is_granted(self.facts) && !self.facts.has_role(request.by, &step.who) {
             transition.outcome = self.not_allowed(request.by, step);
             return (state, transition);
         }
         transition.guards = self.guards(step);
         transition.outcome =
-            if earlier { Outcome::GrantedEarlier } else { outcome(&transition.guards) };
-        let moves = matches!(transition.outcome, Outcome::Granted | Outcome::GrantedEarlier);
-        (if moves { Some(&step.to) } else { state }, transition)
+            if was_granted { Outcome::GrantedEarlier } else { outcome(&transition.guards) };
+        (if transition.is_granted() { Some(&step.to) } else { state }, transition)
     }
 
     fn no_step(&self, state: Option<&str>, to: &str) -> Outcome {

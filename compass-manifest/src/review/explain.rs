@@ -44,6 +44,9 @@ fn write_transition(f: &mut fmt::Formatter<'_>, transition: &Transition) -> fmt:
         Outcome::GrantedEarlier => writeln!(f, "granted earlier")?,
         Outcome::Unchanged => writeln!(f, "already has this label")?,
         Outcome::Open => writeln!(f, "open")?,
+        Outcome::Outdated => {
+            writeln!(f, "outdated: the release files changed since\n    help: give it again")?;
+        }
         Outcome::Refused { reason, help } if guards.is_empty() => {
             writeln!(f, "refused: {reason}\n    help: {help}")?;
         }

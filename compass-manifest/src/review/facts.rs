@@ -26,16 +26,60 @@ pub struct Facts {
     pub images: Option<Vec<ReleaseImage>>,
     /// Whether the store has the bundle, and the bundle is valid.
     pub bundle: Evidence,
+    /// The steps that were granted earlier, as the caller recorded them; `None` if it keeps no
+    /// record. With a record, the labels of the pull request decide nothing.
+    pub granted: Option<Vec<Grant>>,
+    /// Identifies the contents of the release files at the head. A grant for other contents does
+    /// not count.
+    pub release_files: String,
+    /// Whether the release files changed after the body was written. Requests of the body for later
+    /// steps than the first do not count then.
+    pub is_body_outdated: bool,
 }
 
 /// A comment on a pull request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Comment {
     /// The login of its author.
     pub author: String,
     /// Its text.
     pub text: String,
+    /// Identifies the comment on the forge; 0 if it is not known.
+    pub id: u64,
+    /// The time when it was written, in seconds since 1970; 0 if it is not known.
+    pub written: i64,
+    /// Whether its commands count.
+    pub validity: Validity,
+}
+
+/// Whether the commands of a comment count, and why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Validity {
+    /// The commands count.
+    #[default]
+    Valid,
+    /// The text was changed after it was written, perhaps by another account.
+    Edited,
+    /// The release files changed after the comment was written.
+    Outdated,
+}
+
+/// A step that was granted for some contents of the release files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Grant {
+    /// The label after the step, without `queue/`.
+    pub to: String,
+    /// The login of the account that requested it.
+    pub by: String,
+    /// The comment with the request; `None` for the body.
+    pub comment: Option<u64>,
+    /// The time of the request, in seconds since 1970.
+    pub written: i64,
+    /// The contents of the release files, as [`Facts::release_files`].
+    pub release_files: String,
 }
 
 /// An image that a release manifest needs.
@@ -71,6 +115,21 @@ impl ReleaseImage {
     }
 }
 
+impl Comment {
+    /// Creates a comment whose commands count.
+    pub fn new(author: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { author: author.into(), text: text.into(), ..Self::default() }
+    }
+}
+
+impl Grant {
+    /// Creates the grant of a step that the body requested.
+    pub fn new(to: impl Into<String>, by: impl Into<String>, files: impl Into<String>) -> Self {
+        let (to, by, release_files) = (to.into(), by.into(), files.into());
+        Self { to, by, comment: None, written: 0, release_files }
+    }
+}
+
 impl Facts {
     /// Creates the facts for an author and a body, with all other facts unknown or empty.
     pub fn new(author: impl Into<String>, body: impl Into<String>) -> Self {
@@ -83,6 +142,9 @@ impl Facts {
             check_errors: None,
             images: None,
             bundle: Evidence::Unknown("the store was not checked".to_owned()),
+            granted: None,
+            release_files: String::new(),
+            is_body_outdated: false,
         }
     }
 
@@ -93,7 +155,7 @@ impl Facts {
 
     /// Appends a comment.
     pub fn add_comment(&mut self, author: impl Into<String>, text: impl Into<String>) {
-        self.comments.push(Comment { author: author.into(), text: text.into() });
+        self.comments.push(Comment::new(author, text));
     }
 
     /// Returns whether an account has one of the roles.

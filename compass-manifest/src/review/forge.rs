@@ -171,10 +171,8 @@ fn comment(value: &Value, path: &str) -> Result<Comment, PayloadError> {
         return Err(PayloadError::Missing { path: format!("{path}.body") });
     };
     let author = [&value["user"], &value["author"]].into_iter().map(login);
-    Ok(Comment {
-        author: author.into_iter().find(|author| !author.is_empty()).unwrap_or_default(),
-        text: text(&value[key], || format!("{path}.{key}"))?,
-    })
+    let author = author.into_iter().find(|author| !author.is_empty()).unwrap_or_default();
+    Ok(Comment::new(author, text(&value[key], || format!("{path}.{key}"))?))
 }
 
 /// Reads the login from a JSON string or an account object.

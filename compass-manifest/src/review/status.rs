@@ -1,6 +1,7 @@
 //! Defines the status of a pull request in the queue.
 
 use super::conversation::Origin;
+use super::facts::Grant;
 use super::guard::GuardReport;
 use super::queue::Role;
 
@@ -25,6 +26,9 @@ pub struct Status {
     pub remove_labels: Vec<String>,
     /// Remarks about incomplete commands, and about labels that the commands do not justify.
     pub remarks: Vec<String>,
+    /// The latest granted steps, oldest first, for the record of the caller.
+    #[serde(skip)]
+    pub grants: Vec<Grant>,
 }
 
 /// A requested step.
@@ -60,6 +64,8 @@ pub enum Outcome {
     GrantedEarlier,
     /// The pull request already had the label.
     Unchanged,
+    /// The request does not count any more, because the release files changed after it.
+    Outdated,
     /// The pull request did not move, because the result of a guard is unknown.
     ///
     /// No guard fails.
@@ -102,6 +108,11 @@ impl Status {
 }
 
 impl Transition {
+    /// Returns whether the pull request moved.
+    pub fn is_granted(&self) -> bool {
+        matches!(self.outcome, Outcome::Granted | Outcome::GrantedEarlier)
+    }
+
     pub(super) fn is_refused(&self) -> bool {
         matches!(self.outcome, Outcome::Refused { .. })
     }

@@ -10,6 +10,7 @@ use super::client::{Client, RequestError};
 use super::connect;
 use super::publish::read_small;
 use crate::Error;
+use crate::error::NoSuchObject;
 use crate::read::{BundleSource, remote_checksum};
 use crate::store::StoreOptions;
 use crate::write::CHECKSUM_END;
@@ -34,7 +35,7 @@ impl ObjectFile {
         let (client, address) = connect(address, options)?;
         let failed = |error| Error::store("read", &address.shown, error);
         let Some(stored) = client.head(&address.key).await.map_err(failed)? else {
-            return Err(Error::store("read", &address.shown, "it does not exist"));
+            return Err(Error::store("read", &address.shown, NoSuchObject));
         };
         let size = stored.size.unwrap_or_default();
         Ok(Self { client, shown: address.shown, key: address.key, size })

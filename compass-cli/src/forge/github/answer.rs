@@ -268,6 +268,8 @@ impl ActivityItem {
     pub(super) fn into_push(self, action: &str) -> Result<Push> {
         // Zeros stand for a branch that does not exist.
         let is_commit = |object: &String| object.bytes().any(|byte| byte != b'0');
+        require_object(action, &self.after)?;
+        require_object(action, &self.before)?;
         Ok(Push {
             before: Some(self.before).filter(is_commit),
             after: self.after,

@@ -1,0 +1,188 @@
+//! A private clone with the commits of a pull request.
+//!
+//! The work tree of the clone is empty: its index marks every file as not checked out, so that the
+//! files are read from git objects. Nothing of the pull request is written to disk under a name that
+//! it chose, and no program that it names is run.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::command::spawn_error;
+use super::{Git, first_line};
+use crate::error::{CliError, Result};
+
+/// Transports that run no program of the configuration (`ext::`) and need no helper of others.
+const PROTOCOLS: &str = "https:http:ssh:git:file";
+
+/// A remote that sends nothing for a minute is given up.
+const STALL_SECONDS: &str = "60";
+
+/// The names of the fetched commits in the private clone.
+const HEAD: &str = "refs/compass/head";
+const BASE: &str = "refs/compass/base";
+
+/// A clone that is removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct PrivateClone {
+    directory: TempDir,
+    /// The path of the release repository below the root: empty, or ends with `/`.
+    prefix: String,
+    /// The head of the pull request.
+    pub(crate) head: String,
+    /// The head of the base branch.
+    pub(crate) base: String,
+    /// The commit where the change began.
+    pub(crate) merge_base: String,
+    /// The git repository at the head.
+    pub(crate) git: Git,
+}
+
+/// The commits to fetch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PullRefs<'p> {
+    pub(crate) number: u64,
+    pub(crate) base_branch: &'p str,
+}
+
+impl PrivateClone {
+    /// The root of the release repository in the clone.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.directory.path().join("repository").join(&self.prefix)
+    }
+
+    /// A directory for files that are not part of the pull request.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Git {
+    /// Fetches a pull request and its base branch from `origin` into a private clone.
+    ///
+    /// # Errors
+    /// If there is no `origin`, or it does not have the pull request.
+    pub(crate) fn fetch_pull_request(&self, refs: PullRefs<'_>) -> Result<PrivateClone> {
+        let url = self.stdout(["remote", "get-url", "origin"]).map_err(|_| {
+            CliError::usage("the clone has no remote `origin`")
+                .hint("add it: `git remote add origin URL`")
+        })?;
+        let directory = tempfile::Builder::new().prefix("compass-review-").tempdir();
+        let directory = directory.map_err(|error| {
+            CliError::external(&error).context("cannot create a temporary directory")
+        })?;
+        let root = directory.path().join("repository");
+        self.initialize(&root)?;
+        self.fetch(&root, &first_line(&url), refs)?;
+        let prefix = self.prefix.clone();
+        std::fs::create_dir_all(root.join(&prefix)).map_err(|error| {
+            CliError::external(&error).context("cannot create a temporary directory")
+        })?;
+        // No commit is checked out yet, so that the files are listed after this.
+        let git = Self::at_head(&root, &root.join(&prefix))?;
+        let commit = |name: &str| -> Result<String> {
+            let commit = git.commit_of(name)?;
+            commit.ok_or_else(|| CliError::usage(format!("`origin` sent no commit for {name}")))
+        };
+        let (head, base) = (commit(HEAD)?, commit(BASE)?);
+        let merge_base = git.merge_base_of(&base, &head)?;
+        Ok(PrivateClone { directory, prefix, head, base, merge_base, git })
+    }
+
+    /// Creates an empty repository that borrows the objects of this one.
+    fn initialize(&self, root: &Path) -> Result<()> {
+        let root_text = root.to_string_lossy().into_owned();
+        let arguments = ["init", "--quiet", "--template=", "--initial-branch=compass"];
+        self.stdout(arguments.into_iter().chain([root_text.as_str()]))?;
+        if self.is_shallow || self.is_partial()? {
+            // Objects whose history is missing here must be fetched anew.
+            return Ok(());
+        }
+        let objects =
+            self.stdout(["rev-parse", "--path-format=absolute", "--git-path", "objects"])?;
+        let alternates = root.join(".git/objects/info/alternates");
+        let write = std::fs::create_dir_all(alternates.with_file_name(""))
+            .and_then(|()| std::fs::write(&alternates, objects));
+        write.map_err(|error| CliError::external(&error).context("cannot write a temporary file"))
+    }
+
+    fn fetch(&self, root: &Path, url: &str, refs: PullRefs<'_>) -> Result<()> {
+        let PullRefs { number, base_branch } = refs;
+        let branch = format!("refs/heads/{base_branch}");
+        if !self.run(["check-ref-format", &branch])?.status.success() {
+            let message = "the name of the base branch is not valid";
+            return Err(CliError::check_failed(message));
+        }
+        let mut command = self.environment.command();
+        command
+            .args(["fetch", "--quiet", "--no-auto-gc", "--no-recurse-submodules"])
+            .args(["--no-write-fetch-head", "--no-tags", "--", url])
+            .arg(format!("+refs/pull/{number}/head:{HEAD}"))
+            .arg(format!("+{branch}:{BASE}"))
+            .arg("+refs/tags/*:refs/tags/*")
+            // A relative URL is relative to the clone.
+            .current_dir(&self.top_level)
+            .env("GIT_DIR", root.join(".git"))
+            .env_remove("GIT_WORK_TREE")
+            .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
+            .env("GIT_HTTP_LOW_SPEED_LIMIT", "1")
+            .env("GIT_HTTP_LOW_SPEED_TIME", STALL_SECONDS);
+        let output = command.output().map_err(|error| spawn_error(&error))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        // The URL can contain a password, so the message does not have it.
+        let reason = String::from_utf8_lossy(&output.stderr).replace(url, "origin");
+        let message = format!("cannot fetch the pull request #{number} from `origin`");
+        let error = CliError::usage(message).with_cause(reason.trim());
+        Err(error.into_external().hint(format!(
+            "try it: {}",
+            self.command_hint(&format!("fetch origin refs/pull/{number}/head"))
+        )))
+    }
+
+    /// Opens a private clone, with the head of the pull request as its `HEAD` and its index.
+    fn at_head(top_level: &Path, root: &Path) -> Result<Self> {
+        let open = || -> Result<Self> {
+            let git = Self::discover(root, true)?;
+            git.ok_or_else(|| CliError::usage(format!("{} is no clone", top_level.display())))
+        };
+        let git = open()?;
+        git.stdout(["update-ref", "--no-deref", "HEAD", HEAD])?;
+        git.stdout(["read-tree", "HEAD"])?;
+        let files = git.stdout(["ls-files", "-z"])?;
+        git.stdout_with_input(&["update-index", "-z", "--skip-worktree", "--stdin"], files)?;
+        open()
+    }
+
+    /// Finds the commit where the change of `head` from `base` began.
+    pub(crate) fn merge_base_of(&self, base: &str, head: &str) -> Result<String> {
+        let output = self.run(["merge-base", base, head])?;
+        match output.status.success() {
+            true => Ok(first_line(&output.stdout)),
+            false => Err(CliError::check_failed(
+                "the pull request and its base branch have no common commit",
+            )
+            .hint("rebase the branch on the base branch")),
+        }
+    }
+
+    /// Whether the repository has a commit.
+    pub(crate) fn has_commit(&self, commit: &str) -> Result<bool> {
+        Ok(self.commit_of(commit)?.is_some())
+    }
+
+    /// The newest time of the commits of a change, in seconds since 1970. The author can choose it.
+    pub(crate) fn newest_commit_time(&self, base: &str, head: &str) -> Result<i64> {
+        let listed =
+            self.stdout(["rev-list", "--no-commit-header", "--format=%ct", head, "--not", base])?;
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        Ok(listed.lines().filter_map(|line| line.parse().ok()).max().unwrap_or_default())
+    }
+
+    /// Whether objects may be missing because the clone was made with `--filter`.
+    fn is_partial(&self) -> Result<bool> {
+        let keys = ["config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$"];
+        Ok(!self.run(keys)?.stdout.is_empty())
+    }
+}

@@ -1,0 +1,154 @@
+//! The answers to requests that change nothing.
+
+use serde_json::{Value, json};
+
+use super::api::{Call, Content, not_found};
+use super::git;
+use super::json::user;
+use super::world::World;
+
+/// Reads a resource outside of a repository.
+pub(super) fn account(world: &mut World, call: &Call<'_>, login: Option<&str>) -> Content {
+    match (call.path.as_slice(), login) {
+        (["user"], Some(login)) => Content::Json(200, world.user_json(login)),
+        (["user"], None) => {
+            Content::Json(403, json!({"message": "Resource not accessible by integration"}))
+        }
+        (["users", login], _) => match world.users.get(*login) {
+            Some(account) => Content::Json(200, user(account)),
+            None => not_found(),
+        },
+        (["app"], Some("app")) => Content::Json(200, json!({"id": 7, "slug": "compass"})),
+        (["app", "installations", "77", "access_tokens"], Some("app")) => {
+            let token = format!("ghs_{}", world.id());
+            world.add_user("compass[bot]", true, "write");
+            world.tokens.insert(token.clone(), Some("compass[bot]".to_owned()));
+            let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+            Content::Json(201, json!({"token": token, "expires_at": expires.to_string()}))
+        }
+        _ => not_found(),
+    }
+}
+
+/// Reads a resource of a repository.
+pub(super) fn read(world: &mut World, call: &Call<'_>, full_name: &str) -> Content {
+    match call.path[..] {
+        [] => Content::Json(200, world.repository_json(full_name)),
+        ["installation"] => Content::Json(200, json!({"id": 77})),
+        ["activity"] => activity(world, call, full_name),
+        ["pulls"] => pulls(world, call),
+        ["pulls", number] => match known(world, number) {
+            Some(number) => Content::Json(200, world.pull_json(number)),
+            None => not_found(),
+        },
+        ["pulls" | "issues", number, list] => match known(world, number) {
+            Some(number) => list_of(world, number, list),
+            None => not_found(),
+        },
+        ["collaborators", login, "permission"] => permission(world, login),
+        ["commits", commit, "status"] => statuses(world, commit),
+        ["compare", range] => compare(world, range),
+        ["git", "trees", commit] => match &world.git {
+            Some(git) => Content::Json(200, git::tree(git, commit)),
+            None => not_found(),
+        },
+        ["git", "blobs", object] => match &world.git {
+            Some(git) => Content::Raw(git::blob(git, object)),
+            None => not_found(),
+        },
+        _ => not_found(),
+    }
+}
+
+/// The number of a pull request that exists.
+pub(super) fn known(world: &World, number: &str) -> Option<u64> {
+    number.parse().ok().filter(|number| world.pulls.contains_key(number))
+}
+
+fn pulls(world: &mut World, call: &Call<'_>) -> Content {
+    let state = call.parameter("state").unwrap_or("open").to_owned();
+    let matching = world.pulls.values().filter(|pull| state == "all" || pull.state == state);
+    let numbers: Vec<u64> = matching.map(|pull| pull.number).collect();
+    Content::List(numbers.into_iter().map(|number| world.pull_json(number)).collect())
+}
+
+fn list_of(world: &mut World, number: u64, list: &str) -> Content {
+    let pull = world.pull(number).clone();
+    Content::List(match list {
+        "comments" => {
+            pull.comments.iter().map(|comment| world.comment_json(number, comment)).collect()
+        }
+        "reviews" => pull.reviews.iter().map(|review| world.review_json(number, review)).collect(),
+        "events" => pull.events.iter().map(|event| world.event_json(event)).collect(),
+        "labels" => pull.labels.iter().map(|label| world.label_json(label)).collect(),
+        "files" => match &world.git {
+            Some(git) => files(git::changed(git, &world.base_commit, &pull.head)),
+            None => Vec::new(),
+        },
+        _ => return not_found(),
+    })
+}
+
+fn files(changed: Vec<(String, String)>) -> Vec<Value> {
+    let file = |(path, status)| json!({"filename": path, "status": status, "changes": 1});
+    changed.into_iter().map(file).collect()
+}
+
+fn activity(world: &mut World, call: &Call<'_>, full_name: &str) -> Content {
+    if !world.shows_activity {
+        return not_found();
+    }
+    let branch = call.parameter("ref").and_then(|name| name.strip_prefix("refs/heads/"));
+    let found = world.pulls.values().find(|pull| {
+        Some(pull.branch.as_str()) == branch && pull.head_repository.as_deref() == Some(full_name)
+    });
+    match found.map(|pull| pull.number) {
+        Some(number) => Content::List(world.activity_json(number)),
+        None => Content::List(Vec::new()),
+    }
+}
+
+fn permission(world: &World, login: &str) -> Content {
+    match world.users.get(login) {
+        Some(account) => {
+            let coarse = match account.permission {
+                "maintain" => "write",
+                "triage" => "read",
+                other => other,
+            };
+            let value = json!({
+                "permission": coarse,
+                "role_name": account.permission,
+                "user": user(account),
+            });
+            Content::Json(200, value)
+        }
+        None => not_found(),
+    }
+}
+
+/// The latest status of each context.
+fn statuses(world: &World, commit: &str) -> Content {
+    let mut latest: Vec<Value> = Vec::new();
+    for status in world.statuses.get(commit).into_iter().flatten().rev() {
+        if latest.iter().all(|other| other["context"] != status.context.as_str()) {
+            latest.push(json!({
+                "context": status.context,
+                "state": status.state,
+                "description": status.description,
+                "target_url": status.target_url,
+            }));
+        }
+    }
+    Content::Json(200, json!({"sha": commit, "statuses": latest}))
+}
+
+fn compare(world: &World, range: &str) -> Content {
+    match (&world.git, range.split_once("...")) {
+        (Some(git), Some((base, head))) => {
+            let sha = git::merge_base(git, base, head);
+            Content::Json(200, json!({"merge_base_commit": {"sha": sha}, "commits": []}))
+        }
+        _ => not_found(),
+    }
+}

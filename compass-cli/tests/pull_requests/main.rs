@@ -1,0 +1,6 @@
+//! Pull requests of a forge: `compass review --number` and `compass queue`.
+
+#[path = "../forge_server/mod.rs"]
+mod forge_server;
+mod reviews;
+mod world;
