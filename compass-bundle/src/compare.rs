@@ -1,17 +1,19 @@
 //! Comparison of two packages.
 
 mod image_pairs;
+mod side;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use compass_registry::{Descriptor, Digest, ImageSourceExt as _, Platform};
+use compass_registry::{Descriptor, Digest, ImageSource, Platform};
 
 use self::image_pairs::{ImagePair, match_images};
-use crate::foreign::ForeignPackage;
+use self::side::{Side, SideImage};
 use crate::format::document::BundleDocument;
-use crate::package::{Image, PackageFile};
-use crate::{Error, Package};
+use crate::plan::contents::BundleContents;
+use crate::{BundlePlan, Error, Package};
 
 /// The differences between two packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,11 +128,33 @@ impl TextBudget {
 /// # Errors
 /// If either package cannot be read.
 pub async fn compare(old: &Package, new: &Package) -> Result<Comparison, Error> {
+    compare_sides(Side::of_package(old)?, Side::of_package(new)?).await
+}
+
+/// Compares a package, or nothing, with a bundle that is planned.
+///
+/// `contents` are those of the plan, and `source` has their images. No layer is read.
+///
+/// # Errors
+/// If the package or a configuration cannot be read.
+pub async fn compare_with_plan(
+    old: Option<&Package>,
+    plan: &BundlePlan,
+    contents: &BundleContents,
+    source: Arc<dyn ImageSource>,
+) -> Result<Comparison, Error> {
+    let old = old.map_or_else(|| Ok(Side::nothing()), Side::of_package)?;
+    compare_sides(old, Side::of_plan(plan, contents, &source)?).await
+}
+
+async fn compare_sides(mut old: Side<'_>, mut new: Side<'_>) -> Result<Comparison, Error> {
     let (mut images, mut unchanged_images, mut budget) = (Vec::new(), 0, TextBudget::default());
-    let files = file_changes(old, new, &mut budget).await?;
-    for pair in match_images(old.images(), new.images()) {
+    let files = file_changes(&old, &new, &mut budget).await?;
+    let (old_images, new_images) =
+        (std::mem::take(&mut old.images), std::mem::take(&mut new.images));
+    for pair in match_images(old_images, new_images) {
         if let (Some(one), Some(other)) = (&pair.old, &pair.new)
-            && one.digest() == other.digest()
+            && one.digest == other.digest
             && one.reference == other.reference
             && one.omitted_platforms == other.omitted_platforms
         {
@@ -139,13 +163,12 @@ pub async fn compare(old: &Package, new: &Package) -> Result<Comparison, Error> 
         }
         images.push(image_change(pair, &mut budget).await?);
     }
-    let (old_blobs, new_blobs) = (blobs(old)?, blobs(new)?);
     let (shared, added): (Vec<_>, Vec<_>) =
-        new_blobs.iter().partition(|(digest, _)| old_blobs.contains_key(*digest));
+        new.blobs.iter().partition(|(digest, _)| old.blobs.contains_key(*digest));
     let sum = |blobs: &[(&Digest, &u64)]| blobs.iter().map(|(_, size)| **size).sum();
     Ok(Comparison {
-        sizes: (old.size(), new.size()),
-        document: document_changes(old, new),
+        sizes: (old.size, new.size),
+        document: document_changes(&old, &new),
         files,
         images,
         unchanged_images,
@@ -160,8 +183,9 @@ async fn image_change(pair: ImagePair<'_>, budget: &mut TextBudget) -> Result<Im
         Some((old, new)) => changed_configs(old, new, budget).await?,
         None => None,
     };
-    let layers = |image: Option<&Image<'_>>| image.map_or_else(|| Ok(Vec::new()), Image::layers);
-    let (old_layers, new_layers) = (layers(old)?, layers(new)?);
+    let layers =
+        |image: Option<&SideImage<'_>>| image.map_or_else(Vec::new, |image| image.layers.clone());
+    let (old_layers, new_layers) = (layers(old), layers(new));
     let digests = |layers: &[Descriptor]| -> HashSet<Digest> {
         layers.iter().map(|layer| layer.digest).collect()
     };
@@ -169,9 +193,9 @@ async fn image_change(pair: ImagePair<'_>, budget: &mut TextBudget) -> Result<Im
     let (shared, added): (Vec<_>, Vec<_>) =
         new_layers.into_iter().partition(|layer| before.contains(&layer.digest));
     let removed = old_layers.into_iter().filter(|layer| !after.contains(&layer.digest)).collect();
-    let side = |image: &Image<'_>| ImageSide {
+    let side = |image: &SideImage<'_>| ImageSide {
         reference: image.reference.to_string(),
-        digest: image.digest(),
+        digest: image.digest,
         omitted_platforms: image.omitted_platforms.to_vec(),
     };
     Ok(ImageChange {
@@ -187,27 +211,19 @@ async fn image_change(pair: ImagePair<'_>, budget: &mut TextBudget) -> Result<Im
 
 /// The configurations of the default images, if they differ and the budget allows.
 async fn changed_configs(
-    old: &Image<'_>,
-    new: &Image<'_>,
+    old: &SideImage<'_>,
+    new: &SideImage<'_>,
     budget: &mut TextBudget,
 ) -> Result<Option<(Bytes, Bytes)>, Error> {
     let (before, after) = (old.default_config()?, new.default_config()?);
     if before.digest == after.digest || !budget.take(before.size, after.size) {
         return Ok(None);
     }
-    let before = old.image_source().read(old.reference.repository(), &before).await?;
-    let after = new.image_source().read(new.reference.repository(), &after).await?;
-    Ok(Some((before, after)))
+    Ok(Some((old.read_config(&before).await?, new.read_config(&after).await?)))
 }
 
-/// Sizes of all blobs in a package.
-fn blobs(package: &Package) -> Result<BTreeMap<Digest, u64>, Error> {
-    let sizes = package.blobs()?.into_iter();
-    Ok(sizes.map(|blob| (blob.descriptor.digest, blob.descriptor.size)).collect())
-}
-
-fn document_changes(old: &Package, new: &Package) -> Vec<DocumentChange> {
-    let (Some(old), Some(new)) = (old.as_bundle(), new.as_bundle()) else { return Vec::new() };
+fn document_changes(old: &Side<'_>, new: &Side<'_>) -> Vec<DocumentChange> {
+    let (Some(old), Some(new)) = (old.document, new.document) else { return Vec::new() };
     let facts = |document: &BundleDocument| {
         let kind = serde_json::to_value(document.kind).ok();
         [
@@ -219,17 +235,17 @@ fn document_changes(old: &Package, new: &Package) -> Vec<DocumentChange> {
             ("modified", Some(document.modified.to_string())),
         ]
     };
-    let both = facts(old.document()).into_iter().zip(facts(new.document()));
+    let both = facts(old).into_iter().zip(facts(new));
     let changed = both.filter(|((_, old), (_, new))| old != new);
     changed.map(|((field, old), (_, new))| DocumentChange { field, old, new }).collect()
 }
 
 async fn file_changes(
-    old: &Package,
-    new: &Package,
+    old: &Side<'_>,
+    new: &Side<'_>,
     budget: &mut TextBudget,
 ) -> Result<Vec<FileChange>, Error> {
-    let (olds, news) = (files(old), files(new));
+    let (olds, news) = (&old.files, &new.files);
     let mut changes = Vec::new();
     for path in olds.keys().chain(news.keys()).collect::<BTreeSet<_>>() {
         let (before, after) = (olds.get(path), news.get(path));
@@ -252,11 +268,4 @@ async fn file_changes(
         changes.push(FileChange { path: path.clone(), old, new, modes, texts });
     }
     Ok(changes)
-}
-
-/// The small files by their paths below the package's directory.
-fn files(package: &Package) -> BTreeMap<String, PackageFile> {
-    let directory = package.as_foreign().and_then(ForeignPackage::directory);
-    let start = directory.map_or(0, |directory| directory.len() + 1);
-    package.files().into_iter().map(|file| (file.path[start..].to_owned(), file)).collect()
 }

@@ -24,7 +24,9 @@ mod read;
 mod recompress;
 mod write;
 
-pub use compare::{Comparison, DocumentChange, FileChange, ImageChange, ImageSide, compare};
+pub use compare::{
+    Comparison, DocumentChange, FileChange, ImageChange, ImageSide, compare, compare_with_plan,
+};
 pub use document::BundleDocument;
 pub use error::Error;
 pub use extract::{Unpacked, unpack, write_file, write_file_below};

@@ -12,8 +12,8 @@ use compass_registry::{Digest, ImageSource};
 
 pub use self::content::PackageBlob;
 use self::detection::{is_truncated, starts_with_document};
-pub(crate) use self::image::Backend;
 pub use self::image::Image;
+pub(crate) use self::image::{Backend, layers_of};
 pub use self::verify::verify_unreadable;
 use crate::Error;
 use crate::foreign::{ForeignFile, ForeignPackage, PackageProblem};

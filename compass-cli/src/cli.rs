@@ -3,14 +3,14 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bump, check, demo, diff, doctor, explain, extract, images, inspect, install, installed,
-    package, publish, review, serve, store, sync, verify,
+    bump, check, completions, demo, diff, doctor, explain, extract, images, init, inspect, install,
+    installed, man, package, pr, publish, review, serve, store, sync, verify,
 };
 use crate::global_args::GlobalArgs;
 
 /// Takes a platform release from its repository to sites without internet access
 #[derive(Debug, Parser)]
-#[command(name = "compass", version, max_term_width = 100)]
+#[command(name = "compass", version, max_term_width = 100, help_template = HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: GlobalArgs,
@@ -18,8 +18,25 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// The help of `compass` itself, which fits a terminal of 40 lines. It names the global options; the help
+/// of each command describes them.
+const HELP: &str = "\
+{about}
+
+{usage-heading} {usage}
+
+Commands:
+{subcommands}
+
+Every command has --repo DIR, --policy FILE, --format json, -q, -v, --jobs N,
+--color WHEN, --no-progress, --retry-connect SECONDS and --min-speed BYTES.
+`compass COMMAND -h` is a summary, and `compass COMMAND --help` describes all.
+";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Writes a policy file that fits the repository
+    Init(init::Args),
     /// Checks the release repository against the rules
     Check(check::Args),
     /// Writes the next version of a plugin or hotfix
@@ -44,18 +61,24 @@ pub(crate) enum Command {
     Publish(publish::Args),
     /// Lists the bundles in a store, and removes interrupted uploads
     Store(store::Args),
-    /// Installs bundles at a site: pushes the images, and hands the YAML over
+    /// Installs bundles at a site: pushes images, hands the YAML over
     Install(install::Args),
     /// Lists what is installed at this site
     Installed(installed::Args),
     /// Tests which features a registry or an object storage supports
     Doctor(doctor::Args),
+    /// Prints title, body and comment of a release pull request
+    Pr(pr::Args),
     /// Shows a pull request's queue state and what the next step needs
     Review(review::Args),
     /// Serves a registry that stores images in a directory
     Serve(serve::Args),
     /// Runs every step on this machine, with registries of its own
     Demo(demo::Args),
+    /// Prints the completions for a shell
+    Completions(completions::Args),
+    /// Prints or writes the manual pages
+    Man(man::Args),
     /// Prints the version
     Version,
 }

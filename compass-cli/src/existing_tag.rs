@@ -7,7 +7,8 @@ use crate::error::CliError;
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExistingTagArgs {
     /// What to do if the tag names another image at the destination
-    #[arg(long, value_enum, default_value_t = Action::Error, value_name = "ACTION")]
+    #[arg(long, value_enum, default_value_t = Action::Error, value_name = "ACTION",
+          hide_short_help = true)]
     on_existing_tag: Action,
 }
 

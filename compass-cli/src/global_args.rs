@@ -9,6 +9,7 @@ use compass_bundle::WriteOptions;
 use compass_bundle::store::{Store, StoreOptions, open_store};
 use compass_registry::{CopyOptions, Progress, RetryPolicy};
 
+/// The options that `-h` omits are in the last lines of `compass -h`, and in the long help.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
@@ -16,7 +17,7 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) repo: Option<PathBuf>,
     /// The policy file [default: `.compass.yaml` in the release repository]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub(crate) policy: Option<PathBuf>,
     /// The format of results
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
@@ -28,20 +29,33 @@ pub(crate) struct GlobalArgs {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// When to use colors
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN",
+          hide_short_help = true)]
     pub(crate) color: Color,
     /// The maximum number of blobs to transfer at once [default: depends on the command]
-    #[arg(long, global = true, value_name = "N",
+    #[arg(long, global = true, value_name = "N", hide_short_help = true,
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: Option<u16>,
     /// Shows no progress
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(crate) no_progress: bool,
     /// How long to retry when a registry refuses connections
-    #[arg(long, global = true, default_value_t = 30, value_name = "SECONDS")]
+    #[arg(
+        long,
+        global = true,
+        default_value_t = 30,
+        value_name = "SECONDS",
+        hide_short_help = true
+    )]
     pub(crate) retry_connect: u64,
     /// The minimum average speed of a transfer over five minutes, in bytes per second; 0 disables it
-    #[arg(long, global = true, default_value_t = 1024, value_name = "BYTES")]
+    #[arg(
+        long,
+        global = true,
+        default_value_t = 1024,
+        value_name = "BYTES",
+        hide_short_help = true
+    )]
     pub(crate) min_speed: u64,
 }
 
@@ -89,6 +103,8 @@ pub(crate) enum Format {
     Sarif,
     /// Workflow annotations; `check` only
     Github,
+    /// Markdown for a comment; `diff` only
+    Markdown,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

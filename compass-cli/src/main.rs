@@ -121,8 +121,12 @@ fn without_passwords(text: &str) -> String {
     shown
 }
 
+/// Starts the log on stderr. Only the crates of this project log: those of other projects may log
+/// headers, which contain credentials.
 fn start_log(Cli { global, command }: &Cli) {
-    use tracing_subscriber::filter::LevelFilter;
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
     let level = match global.verbose {
         // The operator of a server needs its warnings, because its errors are sent to the clients.
         0 if matches!(command, Command::Serve(_)) => LevelFilter::WARN,
@@ -133,5 +137,6 @@ fn start_log(Cli { global, command }: &Cli) {
     };
     let use_color = output::use_color(global.color, &std::io::stderr());
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(use_color);
-    log.with_max_level(level).init();
+    let own = Targets::new().with_target("compass", level);
+    log.with_max_level(level).finish().with(own).init();
 }

@@ -127,7 +127,7 @@ impl Output {
                 self.result_to_stderr(|| error.to_json(), String::new);
             }
             Format::Json => self.result(|| error.to_json(), String::new),
-            Format::Human | Format::Sarif | Format::Github => self.error(error),
+            Format::Human | Format::Sarif | Format::Github | Format::Markdown => self.error(error),
         }
         ExitCode::from(error.exit)
     }
@@ -141,7 +141,9 @@ impl Output {
         match self.format {
             Format::Json => format!("{}\n", json_text(&self.with_warnings(json()))),
             // Untrusted names may contain control sequences.
-            Format::Human | Format::Sarif | Format::Github => escape_lines(&human()).into_owned(),
+            Format::Human | Format::Sarif | Format::Github | Format::Markdown => {
+                escape_lines(&human()).into_owned()
+            }
         }
     }
 

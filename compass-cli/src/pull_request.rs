@@ -22,7 +22,7 @@ use std::sync::Arc;
 use compass_manifest::Check;
 use compass_manifest::Policy;
 use compass_manifest::finding::Severity;
-use compass_manifest::review::{Evidence, Facts, Status};
+use compass_manifest::review::{Evidence, Facts, Status, TargetOwners};
 use tokio::task::block_in_place;
 
 pub(crate) use self::apply::Written;
@@ -173,6 +173,9 @@ impl Reviewer {
         facts.granted = Some(grants.clone());
         facts.check_errors = Some(block_in_place(|| check_errors(&source, &self.output))?);
         let looked_up = target_facts::look_up(&source, &changed.targets, self).await?;
+        for owners in block_in_place(|| owners(&source, &looked_up))? {
+            facts.add_owners(owners);
+        }
         facts.images = target_facts::images(&looked_up);
         facts.bundle = target_facts::bundle(&looked_up);
         let status = policy.review.queue.evaluate(&facts);
@@ -211,6 +214,14 @@ impl ReleaseSource {
         let PrivateClone { git, merge_base, .. } = &self.clone;
         git.changed_since(merge_base)
     }
+}
+
+/// The owners of the targets that can be released, by the OWNERS files of the base.
+fn owners(source: &ReleaseSource, targets: &[TargetFacts]) -> Result<Vec<TargetOwners>> {
+    let ReleaseSource { repository, clone } = source;
+    let releasable = targets.iter().filter(|facts| facts.error.is_none());
+    let arguments: Vec<String> = releasable.flat_map(|facts| facts.target.arguments()).collect();
+    repository.owners_at(&arguments, &clone.git, &clone.base)
 }
 
 /// The number of errors that the change adds.

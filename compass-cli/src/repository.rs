@@ -1,6 +1,7 @@
 //! The release repository on disk.
 
 mod load;
+mod owners;
 mod target;
 mod target_image;
 
@@ -42,6 +43,11 @@ impl Repository {
         let root = Self::find_root(global)?;
         let checkout = Checkout::open(&root, global.repo.is_some())?;
         let policy = read_policy(&root, global.policy.as_deref(), &checkout)?;
+        Self::with_policy(root, checkout, policy)
+    }
+
+    /// Reads the files that the rules need under a policy.
+    pub(crate) fn with_policy(root: PathBuf, checkout: Checkout, policy: Policy) -> Result<Self> {
         let tree = read_tree(&checkout, &policy)?;
         let (settings, policy) = (root.clone(), Arc::new(policy));
         Ok(Self { root, settings, policy, tree, checkout, ..Self::default() })

@@ -19,7 +19,7 @@ use crate::repository::Repository;
 #[derive(Debug, clap::Args)]
 pub(crate) struct GateArgs {
     /// Continues despite errors that the rules find; the result contains the reason
-    #[arg(long, value_name = "REASON", value_parser = parse_reason)]
+    #[arg(long, value_name = "REASON", value_parser = parse_reason, hide_short_help = true)]
     pub(crate) no_check: Option<String>,
 }
 

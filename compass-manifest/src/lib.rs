@@ -5,12 +5,14 @@
 //! - [`plugin`], [`addon`], [`product`]: the fields of release manifests.
 //! - [`template`], [`image_refs`]: template variables, and the images that manifests use.
 //! - [`policy`]: the settings of a release repository.
+//! - [`policy_draft`]: drafts a policy from the files of a repository.
 //! - [`repository`]: the parsed files of a [`ReleaseRepository`], which the following modules borrow.
 //! - [`rules`]: the built-in rules; [`rule`]: the interface for own rules. [`Check`] applies both.
 //! - [`inventory`]: the plugins, hotfixes, products and images of a repository.
 //! - [`bump`]: writes the next version of a plugin, or the next hotfix of an addon.
 //! - [`site`]: renders release manifests for the registry and the variables of a site.
 //! - [`finding`], [`render`]: findings, and their output formats.
+//! - [`json_schema`]: JSON Schemas of manifests and policies.
 //! - [`escape`]: escapes untrusted text for terminals and logs.
 //! - [`review`]: review commands, and the queue of release pull requests.
 //! - `strategies` (feature `proptest`): values and repositories for property tests.
@@ -23,8 +25,10 @@ pub mod finding;
 pub mod image;
 pub mod image_refs;
 pub mod inventory;
+pub mod json_schema;
 pub mod plugin;
 pub mod policy;
+pub mod policy_draft;
 pub mod product;
 pub mod render;
 pub mod repository;

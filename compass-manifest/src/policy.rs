@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use crate::decode;
 use crate::escape::{escape, quote};
 use crate::finding::{Location, Severity};
-use crate::schema::Schema::{Any, Fields, List, MapOf, Scalar, Text};
-use crate::schema::{Table, optional, required, validate};
+use crate::schema::Schema::{Any, Fields, List, MapOf, OneOf, Scalar, Text};
+use crate::schema::{Schema, Table, optional, required, validate};
 use crate::source::{SourceFile, Span, Spanned};
 use crate::yaml::{self, Node, SyntaxError};
 
@@ -31,7 +31,7 @@ pub use pattern::{MAX_PATTERN_BYTES, Pattern, PatternError};
 pub use plugins::PluginPolicy;
 pub use products::ProductPolicy;
 pub use registries::{Host, Project, Registries};
-pub use review::ReviewPolicy;
+pub use review::{OwnerEntry, ReviewPolicy};
 pub use scope::ScopePolicy;
 pub use suppression::Suppression;
 pub use templates::{TemplateValue, Templates};
@@ -153,7 +153,7 @@ impl Policy {
         };
         let root =
             yaml::parse(source.text()).map_err(|syntax| PolicyError::of_syntax(source, syntax))?;
-        if let Some(violation) = validate(&root, Fields(&FIELDS)).into_iter().next() {
+        if let Some(violation) = validate(&root, SCHEMA).into_iter().next() {
             return Err(error(violation.span, violation.message, violation.help));
         }
         if let Some(duplicate) = root.duplicate_keys().first() {
@@ -209,6 +209,9 @@ impl PolicyError {
     }
 }
 
+/// The schema of a policy file.
+pub(crate) const SCHEMA: Schema = Fields(&FIELDS);
+
 const FIELDS: Table<Policy, ValueError> = Table(&[
     required("version", Scalar).try_set(|_, node| match node.text() {
         Some("1") => Ok(()),
@@ -231,9 +234,8 @@ const FIELDS: Table<Policy, ValueError> = Table(&[
         .try_set(|it, node| products::FIELDS.read(node, &mut it.products)),
     // After the registries, whose projects the values name.
     optional("templates", MapOf(&Any)).try_set(|it, node| it.templates.read(node, &it.registries)),
-    // `Scalar` instead of `Text`, because `Text` rejects `off`, which YAML 1.1 parsers read as a
-    // boolean.
-    optional("rules", MapOf(&Scalar)).try_set(Policy::read_severities),
+    optional("rules", MapOf(&OneOf(&["error", "warning", "note", "off"])))
+        .try_set(Policy::read_severities),
     optional("allow", List(&Fields(&suppression::FIELDS))).try_set(Policy::read_suppressions),
     optional("scope", Fields(&scope::FIELDS))
         .try_set(|it, node| scope::FIELDS.read(node, &mut it.scope)),

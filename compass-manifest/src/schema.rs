@@ -27,6 +27,10 @@ pub(crate) enum Schema {
     Scalar,
     /// Any scalar, or null.
     ScalarOrNothing,
+    /// One of these texts, which the function that reads the field verifies.
+    ///
+    /// Validation accepts any scalar, because YAML 1.1 parsers read texts such as `off` as booleans.
+    OneOf(&'static [&'static str]),
     /// Any node.
     Any,
     /// A list of items with one schema.
@@ -54,7 +58,7 @@ pub(crate) struct Field<T: 'static = (), E: 'static = Infallible> {
 #[derive(Clone, Copy)]
 pub(crate) struct Key {
     pub(crate) name: &'static str,
-    required: bool,
+    pub(crate) required: bool,
     pub(crate) schema: Schema,
 }
 
@@ -177,13 +181,15 @@ pub(crate) enum ViolationKind {
 }
 
 impl Key {
-    /// Returns whether a value is null and the field is an optional collection.
-    ///
-    /// Such a value means an empty collection.
-    fn is_empty_collection(&self, value: &Node) -> bool {
+    /// Returns whether null is an empty collection in this field.
+    pub(crate) fn accepts_null_collection(&self) -> bool {
         let collection =
             matches!(self.schema, Schema::List(_) | Schema::MapOf(_) | Schema::Fields(_));
-        collection && !self.required && value.is_null()
+        collection && !self.required
+    }
+
+    fn is_empty_collection(&self, value: &Node) -> bool {
+        self.accepts_null_collection() && value.is_null()
     }
 }
 
@@ -218,7 +224,7 @@ impl<'n> Walk<'n> {
                     scalar == ScalarType::Boolean
                 });
             }
-            Schema::Scalar => {
+            Schema::Scalar | Schema::OneOf(_) => {
                 self.scalar(node, key_span, "a value", |scalar| scalar != ScalarType::Null)
             }
             Schema::ScalarOrNothing => self.scalar(node, key_span, "a value", |_| true),

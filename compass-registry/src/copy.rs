@@ -101,6 +101,8 @@ impl Copier {
         }
         let Resolved { source_digest, target, already_present, .. } = resolved;
         let missing_platforms = self.missing_platforms(path, target.single_image());
+        let (repository, digest) = (&to.repository, target.digest());
+        tracing::info!(%repository, %digest, already_present, "image");
         if already_present {
             report.missing_platforms = missing_platforms.await?;
             let layers = target.nondistributable_layers(path).await?;

@@ -98,7 +98,7 @@ impl RetryPolicy {
     /// asks for if that is longer.
     pub(crate) async fn back_off(&self, error: &Error, failures: u32) {
         count_retry();
-        tracing::debug!(error = error as &dyn std::error::Error, failures, "retrying");
+        tracing::info!(error = error as &dyn std::error::Error, failures, "retrying");
         let longest = self.initial_backoff.saturating_mul(1 << failures.saturating_sub(1).min(6));
         let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX).max(2);
         let chance = RandomState::new().build_hasher().finish() % (micros / 2);

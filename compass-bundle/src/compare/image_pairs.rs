@@ -2,21 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use crate::package::Image;
+use super::side::SideImage;
 
 /// An image in both packages, or in one of them.
 pub(super) struct ImagePair<'c> {
     /// The repository, with the tag if either package contains several images of it.
     pub(super) name: String,
-    pub(super) old: Option<Image<'c>>,
-    pub(super) new: Option<Image<'c>>,
+    pub(super) old: Option<SideImage<'c>>,
+    pub(super) new: Option<SideImage<'c>>,
 }
 
 /// Pairs images with the same reference. The remaining images of a repository become pairs of an
 /// older and a newer version, in the descending order of their tags.
-pub(super) fn match_images<'c>(old: Vec<Image<'c>>, new: Vec<Image<'c>>) -> Vec<ImagePair<'c>> {
-    let mut repositories: BTreeMap<String, (Vec<Image<'c>>, Vec<Image<'c>>)> = BTreeMap::new();
-    let repository = |image: &Image<'_>| image.reference.repository().to_string();
+pub(super) fn match_images<'c>(
+    old: Vec<SideImage<'c>>,
+    new: Vec<SideImage<'c>>,
+) -> Vec<ImagePair<'c>> {
+    let mut repositories: BTreeMap<String, (Vec<SideImage<'c>>, Vec<SideImage<'c>>)> =
+        BTreeMap::new();
+    let repository = |image: &SideImage<'_>| image.reference.repository().to_string();
     for image in old {
         repositories.entry(repository(&image)).or_default().0.push(image);
     }
@@ -31,22 +35,23 @@ pub(super) fn match_images<'c>(old: Vec<Image<'c>>, new: Vec<Image<'c>>) -> Vec<
 
 fn match_in_repository<'c>(
     repository: &str,
-    mut old: Vec<Image<'c>>,
-    mut new: Vec<Image<'c>>,
+    mut old: Vec<SideImage<'c>>,
+    mut new: Vec<SideImage<'c>>,
 ) -> Vec<ImagePair<'c>> {
     let is_alone = old.len() <= 1 && new.len() <= 1;
-    let name = |image: Option<&Image<'c>>| match image {
+    let name = |image: Option<&SideImage<'c>>| match image {
         Some(image) if !is_alone => format!("{repository}:{}", image.reference.tag_or_digest()),
         _ => repository.to_owned(),
     };
-    let by_locator = |image: &Image<'c>| image.reference.tag_or_digest().to_string();
+    let by_locator = |image: &SideImage<'c>| image.reference.tag_or_digest().to_string();
     old.sort_by_cached_key(by_locator);
     new.sort_by_cached_key(by_locator);
     let mut found = Vec::new();
     let mut changed = Vec::new();
     for image in new {
-        let same =
-            |other: &Image<'c>| other.reference.tag_or_digest() == image.reference.tag_or_digest();
+        let same = |other: &SideImage<'c>| {
+            other.reference.tag_or_digest() == image.reference.tag_or_digest()
+        };
         match old.iter().position(same) {
             Some(at) => {
                 let before = old.remove(at);

@@ -77,13 +77,7 @@ impl<'p> Image<'p> {
     /// # Errors
     /// If a manifest cannot be parsed.
     pub fn layers(&self) -> Result<Vec<Descriptor>, Error> {
-        let (mut all, mut seen) = (Vec::new(), HashSet::new());
-        for manifest in self.manifests() {
-            if let Manifest::Image { layers, .. } = manifest.parse()? {
-                all.extend(layers.into_iter().filter(|layer| seen.insert(layer.digest)));
-            }
-        }
-        Ok(all)
+        layers_of(self.manifests())
     }
 
     /// Returns the configuration of the image that tools without index support load.
@@ -139,4 +133,17 @@ impl<'p> Image<'p> {
         };
         ends(&self.reference.to_string()) || ends(&untagged) || self.digest().to_string() == name
     }
+}
+
+/// Returns the layers of image manifests, without duplicates.
+pub(crate) fn layers_of<'m>(
+    manifests: impl Iterator<Item = &'m RawManifest>,
+) -> Result<Vec<Descriptor>, Error> {
+    let (mut all, mut seen) = (Vec::new(), HashSet::new());
+    for manifest in manifests {
+        if let Manifest::Image { layers, .. } = manifest.parse()? {
+            all.extend(layers.into_iter().filter(|layer| seen.insert(layer.digest)));
+        }
+    }
+    Ok(all)
 }

@@ -170,7 +170,7 @@ async fn with_retry<T, F: Future<Output = Result<T, Error>>>(
     loop {
         match read().await {
             Err(error) if attempts < MAX_ATTEMPTS && !is_permanent(&error) => {
-                tracing::debug!(%error, "retrying to read a range");
+                tracing::info!(%error, "retrying to read a range");
                 tokio::time::sleep(Duration::from_millis(200) * attempts).await;
                 attempts += 1;
             }

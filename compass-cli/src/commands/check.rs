@@ -79,7 +79,7 @@ fn print(report: &Report, output: &Output) {
         }
         Format::Json => output.result(|| render::json(report), String::new),
         // The text has colors, and its names are already escaped.
-        Format::Human => {
+        Format::Human | Format::Markdown => {
             let text = render::text(report, output.style);
             output::print(&format!("{text}{}\n", summary(report)));
         }

@@ -1,36 +1,102 @@
 //! `compass diff`.
 
+mod markdown;
+mod published;
+
 use std::process::ExitCode;
 
 use compass_bundle::store::redact_url;
 use compass_bundle::{Comparison, DocumentChange, FileChange, ImageChange, Package, compare};
 use compass_manifest::diff::{Difference, differences};
 use compass_manifest::yaml;
-use compass_registry::{Descriptor, Platform};
+use compass_registry::{Descriptor, Platform, RegistryPrefix};
 use serde_json::{Value, json};
 
+use self::markdown::to_markdown;
 use crate::display::{human_bytes, printable};
-use crate::error::Result;
-use crate::global_args::GlobalArgs;
+use crate::error::{CliError, Result};
+use crate::global_args::{Format, GlobalArgs};
 use crate::image_usage::open;
-use crate::output::Output;
+use crate::output::{self, Output};
+use crate::rule_gate::GateArgs;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The old bundle or other image package: a path, or an http, https, s3 or oss URL
-    old: String,
-    /// The new bundle or other image package
-    new: String,
+    /// The old and the new package: paths, or http, https, s3 or oss URLs. With `--published`, a target:
+    /// `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`
+    #[arg(required = true, num_args = 2, value_names = ["OLD", "NEW"])]
+    packages: Vec<String>,
+    /// Compares the last published bundle with the planned bundle of a target; no layer is read
+    #[arg(long)]
+    published: bool,
+    /// The store with the published bundles [default: the policy's]
+    #[arg(long, value_name = "URL", requires = "published")]
+    store: Option<String>,
+    /// Reads the images of the plan from `HOST[/PROJECT]` instead of the release registry
+    #[arg(long, value_name = "PLACE", requires = "published")]
+    from: Option<RegistryPrefix>,
+    #[command(flatten)]
+    gate: GateArgs,
+}
+
+/// The names of a planned bundle and of the published one.
+struct Sides {
+    /// The version and the URL of the published bundle; `None` if there is none.
+    old: Option<(String, String)>,
+    name: String,
+    version: String,
 }
 
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
-    let (old, new) = (open(&args.old, global).await?, open(&args.new, global).await?);
+    let (comparison, sides) = match args.published {
+        true => {
+            published::run(args, global, output).await.map(|(one, sides)| (one, Some(sides)))?
+        }
+        false => (compare_packages(&args.packages, global, output).await?, None),
+    };
+    match output.format {
+        Format::Markdown => output::print(&to_markdown(&comparison, sides.as_ref())),
+        _ => output.result(
+            || to_json(&comparison, sides.as_ref()),
+            || first_line(sides.as_ref()) + &to_text(&comparison),
+        ),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn compare_packages(
+    addresses: &[String],
+    global: &GlobalArgs,
+    output: &Output,
+) -> Result<Comparison> {
+    let [old_address, new_address] = addresses else {
+        return Err(CliError::usage("`diff` compares two packages"));
+    };
+    let (old, new) = (open(old_address, global).await?, open(new_address, global).await?);
     let comparison = compare(&old, &new).await?;
-    for (address, package) in [(&args.old, &old), (&args.new, &new)] {
+    for (address, package) in [(old_address, &old), (new_address, &new)] {
         warn_of_problems(&redact_url(address), package, output);
     }
-    output.result(|| to_json(&comparison), || to_text(&comparison));
-    Ok(ExitCode::SUCCESS)
+    Ok(comparison)
+}
+
+/// Names the published bundle and the planned one.
+fn first_line(sides: Option<&Sides>) -> String {
+    match sides {
+        None => String::new(),
+        Some(Sides { old: Some((before, url)), name, version }) => {
+            format!(
+                "{} {} -> {} ({})\n",
+                printable(name),
+                printable(before),
+                printable(version),
+                printable(url)
+            )
+        }
+        Some(Sides { old: None, name, version }) => {
+            format!("{} {}: no other version is published\n", printable(name), printable(version))
+        }
+    }
 }
 
 /// Prints the problems and unread parts of a package: differences may be missing because of them.
@@ -65,7 +131,7 @@ fn total_size(layers: &[Descriptor]) -> u64 {
     layers.iter().map(|layer| layer.size).sum()
 }
 
-fn to_json(comparison: &Comparison) -> Value {
+fn to_json(comparison: &Comparison, sides: Option<&Sides>) -> Value {
     let difference = |one: &Difference| json!({"path": one.path, "old": one.old, "new": one.new});
     let all = |found: Vec<Difference>| found.iter().map(difference).collect::<Vec<_>>();
     let field = |one: &DocumentChange| json!({"path": one.field, "old": one.old, "new": one.new});
@@ -100,7 +166,7 @@ fn to_json(comparison: &Comparison) -> Value {
             "config": all(config_diff(image)),
         })
     });
-    json!({
+    let mut value = json!({
         "oldSize": comparison.sizes.0,
         "newSize": comparison.sizes.1,
         "document": comparison.document.iter().map(field).collect::<Vec<_>>(),
@@ -109,7 +175,14 @@ fn to_json(comparison: &Comparison) -> Value {
         "sameImages": comparison.unchanged_images,
         "files": files.collect::<Vec<_>>(),
         "images": images.collect::<Vec<_>>(),
-    })
+    });
+    if let Some(Sides { old, name, version }) = sides {
+        let old = old.as_ref();
+        value["planned"] = json!({"name": name, "version": version});
+        value["published"] =
+            json!(old.map(|(version, url)| json!({"version": version, "url": url})));
+    }
+    value
 }
 
 fn to_text(comparison: &Comparison) -> String {

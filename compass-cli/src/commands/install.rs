@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PLACE")]
     registry: RegistryPrefix,
     /// Connects to the registry without TLS
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     plain_http: bool,
     #[command(flatten)]
     existing_tag: ExistingTagArgs,
@@ -35,12 +35,12 @@ pub(crate) struct Args {
     #[arg(long)]
     dry_run: bool,
     /// The product version at the site [default: that of the latest receipt of a product]
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", hide_short_help = true)]
     product_version: Option<String>,
     #[command(flatten)]
     hand_over: HandOverArgs,
     /// The directory of the receipts [default: `$XDG_STATE_HOME/compass/receipts`]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     receipts: Option<PathBuf>,
     /// Hands over the files of the previous installation of this plugin, addon or product
     #[arg(long, value_name = "NAME", conflicts_with_all = ["bundles", "dry_run", "product_version"])]

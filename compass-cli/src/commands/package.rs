@@ -41,11 +41,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     platform: PlatformArgs,
     /// Adds an archive for each image to a product, for sites that only have `docker load`
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     include_archives: bool,
     /// Compresses layers that are uncompressed or zstd, for old container tools; this changes the
     /// digests of their images
-    #[arg(long, value_name = "COMPRESSION")]
+    #[arg(long, value_name = "COMPRESSION", hide_short_help = true)]
     recompress: Option<Compression>,
     /// Prints the exact size and contents without reading layers or writing a package
     #[arg(long)]
@@ -62,7 +62,7 @@ struct PlatformArgs {
     #[arg(long)]
     platform: Option<String>,
     /// Packages images for other platforms, with a warning, instead of failing
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     allow_other_platform: bool,
 }
 
@@ -92,8 +92,8 @@ pub(crate) struct Options<'o> {
 /// A planned bundle, and the source of its blobs.
 pub(crate) struct PlannedBundle {
     pub(crate) plan: BundlePlan,
-    contents: BundleContents,
-    images: Arc<dyn ImageSource>,
+    pub(crate) contents: BundleContents,
+    pub(crate) images: Arc<dyn ImageSource>,
 }
 
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {

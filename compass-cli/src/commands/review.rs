@@ -49,8 +49,9 @@ struct FileArgs {
     /// The author [default: that of the event]
     #[arg(long, value_name = "LOGIN", conflicts_with = "number")]
     author: Option<String>,
-    /// The contents of the registries and the store, as JSON: `{"in_source": […], "in_release": […],
-    /// "bundle": true}`
+    /// The contents of the registries and the store, as JSON
+    ///
+    /// `{"in_source": ["HOST/PATH:TAG"], "in_release": [], "bundle": true}`
     #[arg(long, value_name = "FILE", conflicts_with = "number")]
     facts: Option<PathBuf>,
 }

@@ -35,8 +35,9 @@ pub(crate) use result_slots::ResultSlots;
 pub(crate) struct Args {
     /// Targets whose images are copied: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`
     target: Vec<String>,
-    /// An image list (one `PROJECT/NAME:TAG` in each line), a pattern such as `'images-lists/*.list'`,
-    /// or a report, whose failed images are copied
+    /// An image list, a pattern of lists, or a report whose failed images are copied
+    ///
+    /// A list has one `PROJECT/NAME:TAG` in each line. A pattern is such as `'images-lists/*.list'`.
     #[arg(long, value_name = "FILE")]
     list: Vec<String>,
     /// The registry to copy from, as `HOST[/PROJECT]` [default: the policy's source registry]

@@ -31,6 +31,16 @@ impl Git {
         })
     }
 
+    /// The branch that changes are usually for: the default branch of `origin`, if it is known.
+    pub(crate) fn default_base(&self) -> Result<Option<String>> {
+        for branch in ["origin/HEAD", "origin/main", "origin/master"] {
+            if self.commit_of(branch)?.is_some() {
+                return Ok(Some(branch.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
     /// Lists the tags.
     pub(crate) fn tags(&self) -> Result<Vec<String>> {
         let listed = self.stdout(["for-each-ref", "--format=%(refname:strip=2)", "refs/tags"])?;

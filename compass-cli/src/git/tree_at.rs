@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use compass_manifest::policy::POLICY_FILE;
+use compass_manifest::review::Owners;
 use compass_manifest::version::ProductVersion;
 use compass_manifest::{Policy, Tree, rules};
 
@@ -65,6 +66,16 @@ impl Git {
             Some(entry) => Ok(self.blobs([entry.object.as_str()], limit)?.pop()),
             None => Ok(None),
         }
+    }
+
+    /// Reads the OWNERS files of a commit that apply to a path.
+    pub(crate) fn owners_files(&self, commit: &str, path: &str) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut entries = self.entries(commit)?;
+        entries.retain(|_, entry| entry.kind == EntryKind::File);
+        let files = Owners::files_for(&list(&entries), path);
+        let paths: Vec<&str> = files.iter().map(String::as_str).collect();
+        let contents = self.contents(&entries, &paths)?;
+        Ok(files.into_iter().zip(contents).collect())
     }
 
     /// Reads the files that `is_selected` accepts at the tag of a product version; `None` if there is

@@ -19,14 +19,17 @@ const ENVIRONMENT_PREFIX: &str = "COMPASS_VALUE_";
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Values of template variables")]
 pub(crate) struct ValueArgs {
-    /// A YAML file with values, as `name: value`; a name with dots may be written as nested mappings
+    /// A YAML file with values, as `name: value`
+    ///
+    /// A name with dots may be written as nested mappings.
     #[arg(long, value_name = "FILE")]
     values: Vec<PathBuf>,
     /// Sets a variable to the text after the `=`
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
-    /// Sets a variable to the content of a file without the newline at its end. The value is a secret:
-    /// no output and no receipt contains it
+    /// Sets a variable to the content of a file, as a secret
+    ///
+    /// The newline at the end of the file is omitted. No output, log or receipt contains the value.
     #[arg(long, value_name = "NAME=FILE")]
     set_file: Vec<String>,
 }

@@ -366,3 +366,22 @@ fn sync_report_to_pipe_is_written() {
     assert_eq!(report["arrived"], 1);
     assert!(pipe.metadata().unwrap().file_type().is_fifo());
 }
+
+#[test]
+fn sync_trace_log_has_requests_and_no_secrets() {
+    let world = World::new(&["caicloud/a:v1"], Script([(3, Fault::Status(503))].into()));
+    world.write("all.list", "release/a:v1\n");
+    // `compass` asserts that no password and no token is in the output.
+    let (code, _, error) = world.compass(&["sync", "--list", "all.list", "-vvv"]);
+    assert_eq!(code, 0, "{error}");
+    for expected in
+        ["retrying", "method=GET", "/v2/caicloud/a/manifests/v1", "token service", "status=201"]
+    {
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let (_, _, decisions) = world.compass(&["sync", "--list", "all.list", "-v"]);
+    assert!(
+        decisions.contains("already_present=true") && !decisions.contains("method="),
+        "{decisions}"
+    );
+}

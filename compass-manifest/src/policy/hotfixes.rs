@@ -2,7 +2,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::value::{TEXTS, ValueError, directories, text, texts, value_error};
 use crate::escape::quote;
-use crate::schema::Schema::{Fields, List, Text};
+use crate::schema::Schema::{Fields, List, OneOf, Text};
 use crate::schema::{Table, optional, required};
 use crate::source::{Span, Spanned};
 use crate::yaml::Node;
@@ -126,6 +126,15 @@ impl PathPattern {
 }
 
 impl VersionFormat {
+    /// Returns the name in a policy.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hotfix => "hotfix",
+            Self::Component => "component",
+            Self::None => "none",
+        }
+    }
+
     fn read(node: &Node) -> Result<Self, ValueError> {
         match node.text().unwrap_or_default() {
             "hotfix" => Ok(Self::Hotfix),
@@ -158,7 +167,7 @@ pub(super) const FIELDS: Table<HotfixPolicy, ValueError> = Table(&[
 
 const PATTERN: Table<PatternFields, ValueError> = Table(&[
     required("path", Text).set(|it, node| it.path = Spanned { value: text(node), span: node.span }),
-    required("version", Text)
+    required("version", OneOf(&["hotfix", "component", "none"]))
         .try_set(|it, node| VersionFormat::read(node).map(|format| it.format = format)),
 ]);
 

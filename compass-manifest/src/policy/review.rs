@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::pattern::Pattern;
 use super::value::{ValueError, text, texts, value_error};
 use crate::escape::quote;
 use crate::review::{Guard, Queue, Role, Step};
@@ -18,18 +19,45 @@ pub struct ReviewPolicy {
     pub kinds: Vec<String>,
     /// The accounts by role, such as `platform-release`.
     pub roles: BTreeMap<String, Vec<String>>,
+    /// The owners of plugins, addons and products, by their names.
+    pub owners: Vec<OwnerEntry>,
     /// The queue of release pull requests.
     pub queue: Queue,
+}
+
+/// The owners of the plugins, addons and products whose names a pattern matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnerEntry {
+    /// The pattern of the names.
+    pub name: Pattern,
+    /// The accounts, with `@`.
+    pub accounts: Vec<String>,
 }
 
 impl Default for ReviewPolicy {
     fn default() -> Self {
         let queue = Queue::default();
-        Self { cc: Vec::new(), kinds: queue.kinds().to_vec(), roles: BTreeMap::new(), queue }
+        let (roles, owners) = Default::default();
+        Self { cc: Vec::new(), kinds: queue.kinds().to_vec(), roles, owners, queue }
     }
 }
 
 impl ReviewPolicy {
+    /// Returns the accounts of all entries that match the name of a plugin, addon or product,
+    /// without `@`.
+    pub fn owners_of(&self, name: &str) -> Vec<String> {
+        let matching = self.owners.iter().filter(|entry| entry.name.matches(name));
+        let mut accounts: Vec<String> = Vec::new();
+        for account in matching.flat_map(|entry| &entry.accounts) {
+            let account = account.trim_start_matches('@');
+            if !accounts.iter().any(|known| known.eq_ignore_ascii_case(account)) {
+                accounts.push(account.to_owned());
+            }
+        }
+        accounts
+    }
+
     pub(super) fn read(&mut self, node: &Node) -> Result<(), ValueError> {
         let steps = self.queue.steps().to_vec();
         let mut fields = ReviewFields { policy: self.clone(), steps, queue: node.span };
@@ -59,6 +87,14 @@ pub(super) const FIELDS: Table<ReviewFields, ValueError> = Table(&[
     optional("roles", MapOf(&List(&Text))).try_set(|it, node| {
         let read = node.entries().iter().map(|e| Ok((text(&e.key), accounts(&e.value)?)));
         it.policy.roles = read.collect::<Result<_, ValueError>>()?;
+        Ok(())
+    }),
+    optional("owners", MapOf(&List(&Text))).try_set(|it, node| {
+        let read = node.entries().iter().map(|entry| {
+            let (name, accounts) = (Pattern::read(&entry.key)?, accounts(&entry.value)?);
+            Ok(OwnerEntry { name, accounts })
+        });
+        it.policy.owners = read.collect::<Result<_, ValueError>>()?;
         Ok(())
     }),
     optional("queue", List(&Fields(&STEP))).try_set(|it, node| {

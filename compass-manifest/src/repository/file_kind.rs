@@ -99,8 +99,8 @@ fn is_yaml(path: &str) -> bool {
     })
 }
 
-/// Returns whether a file is a README, or hidden like `.gitkeep`.
+/// Returns whether a file is a README, an OWNERS file, or hidden like `.gitkeep`.
 fn is_accompanying(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    name.starts_with('.') || name.starts_with("README")
+    name.starts_with('.') || name.starts_with("README") || name == "OWNERS"
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::image::ImageReference;
 
+use super::owners::TargetOwners;
 use super::queue::{Role, same};
 
 /// The known facts about a pull request.
@@ -35,6 +36,8 @@ pub struct Facts {
     /// Whether the release files changed after the body was written. Requests of the body for later
     /// steps than the first do not count then.
     pub is_body_outdated: bool,
+    /// The owners of the targets.
+    pub owners: Vec<TargetOwners>,
 }
 
 /// A comment on a pull request.
@@ -145,7 +148,16 @@ impl Facts {
             granted: None,
             release_files: String::new(),
             is_body_outdated: false,
+            owners: Vec::new(),
         }
+    }
+
+    /// Adds the owners of a target, who get [`Role::OWNER`].
+    pub fn add_owners(&mut self, owners: TargetOwners) {
+        for account in &owners.accounts {
+            self.grant_role(account, Role::OWNER);
+        }
+        self.owners.push(owners);
     }
 
     /// Adds a role to an account.

@@ -17,7 +17,8 @@ named_enum! {
         AskedInBody => "asked-in-body",
         /// The body has a release note.
         ReleaseNote => "release-note",
-        /// The body has a `/cc` for every account of the queue, except the author.
+        /// The body has a `/cc` for every account of the queue and for an owner of each target,
+        /// except the author.
         Cc => "cc",
         /// `check` finds no error.
         CheckClean => "check-clean",

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::escape::quote;
+use crate::escape::{escape, quote};
 use crate::image::ImageReference;
 
 use super::command::{CommandKind, ListItem};
 use super::conversation::Conversation;
+use super::evaluate::account;
 use super::facts::{Evidence, Facts, ReleaseImage};
 use super::guard::{Guard, GuardReport, Verdict};
 use super::queue::{Queue, Step, same};
@@ -129,21 +130,32 @@ impl GuardContext<'_> {
             .flatten()
             .collect();
         // The author of the pull request needs no mention.
-        let missing: Vec<String> = self
-            .queue
-            .cc()
-            .iter()
-            .filter(|login| !same(login, self.facts.author.trim_start_matches('@')))
-            .filter(|login| !mentioned.iter().any(|other| same(other, login)))
-            .map(|login| format!("@{login}"))
-            .collect();
+        let is_known = |login: &&String| {
+            same(login, self.facts.author.trim_start_matches('@'))
+                || mentioned.iter().any(|other| same(other, login))
+        };
+        let missing = self.queue.cc().iter().filter(|login| !is_known(login));
+        let mut missing: Vec<String> = missing.map(|login| format!("@{login}")).collect();
+        let mut described = missing.join(" ");
+        for owners in &self.facts.owners {
+            if owners.accounts.iter().any(|login| is_known(&login)) {
+                continue;
+            }
+            let accounts: Vec<_> = owners.accounts.iter().map(|login| account(login)).collect();
+            let separator = if described.is_empty() { "" } else { ", and " };
+            described += &format!(
+                "{separator}an owner of {}: {}",
+                escape(&owners.target),
+                accounts.join(" or ")
+            );
+            missing.extend(accounts.into_iter().take(1));
+        }
         if missing.is_empty() {
             holds("the body mentions all reviewers")
         } else {
-            let missing = missing.join(" ");
             fails(
-                format!("the body does not mention {missing}"),
-                format!("add `/cc {missing}` to the body"),
+                format!("the body does not mention {described}"),
+                format!("add `/cc {}` to the body", missing.join(" ")),
             )
         }
     }

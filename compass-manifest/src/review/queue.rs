@@ -102,6 +102,8 @@ impl Step {
 impl Role {
     /// The role of a pull request's author.
     pub const AUTHOR: &'static str = "author";
+    /// The role of the owners of a target.
+    pub const OWNER: &'static str = "owner";
 
     /// Creates a role from its name, such as `platform-release`.
     pub fn new(name: impl Into<String>) -> Self {

@@ -327,6 +327,7 @@ impl Transport {
         let response = builder.send().await;
         let response = response.map_err(|error| self.unreachable(request, &request.url, error))?;
         self.0.rate_limiter.observe(&response);
+        self.log(request, &response);
         let status = response.status();
         if status.is_success() || is_repeatable_redirect(status) {
             return Ok(response);

@@ -58,6 +58,8 @@ impl BlobCopier {
             (self.copy_first(path, blob), |known| self.mount_or_transfer(path, blob, known));
         let outcome = self.locations.ensure(blob.digest, &path.to.repository, first, next).await;
         let outcome = outcome.map_err(|error| error.in_blob(&path.to.repository, blob.digest))?;
+        let (digest, size) = (blob.digest, blob.size);
+        tracing::debug!(repository = %path.to.repository, %digest, size, ?outcome, "blob");
         if outcome != BlobOutcome::Copied {
             self.progress.advance(blob.size);
         }

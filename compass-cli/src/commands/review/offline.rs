@@ -32,6 +32,9 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<E
     let known = args.files.facts.as_deref().map(KnownFacts::read).transpose()?.unwrap_or_default();
     if !args.target.is_empty() {
         facts.images = Some(images(&repository, &args.target, &known)?);
+        for owners in repository.owners(&args.target)? {
+            facts.add_owners(owners);
+        }
     }
     facts.bundle = match known.bundle {
         Some(true) => Evidence::Yes,

@@ -129,6 +129,7 @@ impl PluginCenter {
             if !is_transient || attempt == ATTEMPTS {
                 return answer;
             }
+            tracing::info!(attempt, "retrying a request to the plugin center");
             tokio::time::sleep(Duration::from_secs(1) * attempt).await;
             attempt += 1;
         }
@@ -153,6 +154,7 @@ impl PluginCenter {
         let unreachable = |error: reqwest::Error| self.failed(describe(&error.without_url()));
         let mut response = builder.send().await.map_err(unreachable)?;
         let status = response.status().as_u16();
+        tracing::debug!(plugin = name, status, "plugin center");
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             body.extend_from_slice(&chunk);

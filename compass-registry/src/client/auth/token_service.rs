@@ -53,6 +53,8 @@ impl Auth {
         for _ in 0..=MAX_REDIRECTS {
             let host = describe_url(&request.url);
             let answer = context.connect_retry.run(&host, || self.send(context, &request)).await?;
+            let (status, scopes) = (answer.status.as_u16(), wanted.scopes.join(" "));
+            tracing::debug!(host, scopes, status, "token service");
             match request.redirected(&answer, context.registry) {
                 Some(next) => request = next,
                 None => return self.read(&request, &answer, &describe(wanted.login)),

@@ -93,7 +93,18 @@ impl Transport {
         // Update the limiter before releasing the permit, so that the next waiter sees it.
         self.0.rate_limiter.observe(&response);
         drop(turn);
+        self.log(request, &response);
         Ok(response)
+    }
+
+    /// Logs a request and its status.
+    ///
+    /// The query is omitted, because it may contain a signature, and the path on other hosts too.
+    pub(super) fn log(&self, request: &Request, response: &Response) {
+        let (method, status, url) = (&request.method, response.status().as_u16(), response.url());
+        let path = if self.is_registry_origin(url) { url.path() } else { "…" };
+        let host = describe_url(url);
+        tracing::debug!(%method, host, path, status, "registry");
     }
 
     /// Returns the `Authorization` header if the URL belongs to the registry's own origin.
