@@ -102,3 +102,19 @@ fn invalid_certificate_is_configuration_error() {
     assert!(printed.ends_with("code 3"), "{printed}");
     assert_eq!(world.sh("tail -n +2 registry.log"), "");
 }
+
+#[test]
+fn system_without_certificates_uses_plain_http() {
+    let Some(world) = world_with_certificates() else { return };
+    let registry = start(&world, "registry", "127.0.0.2", &[]);
+    world.sh("mkdir none; : >none.pem");
+    let printed = world.sh(&format!(
+        "export SSL_CERT_FILE=none.pem SSL_CERT_DIR=none
+         compass sync --repo repo --list web.list --from $SOURCE/a --to $SITE/b 2>&1 || echo code $?
+         compass sync --repo repo --list web.list --from {registry}/a --to $SITE/b 2>&1 || echo code $?"
+    ));
+    let (http, https) = printed.split_once("code 3\n").expect(&printed);
+    assert!(http.contains("answered 404"), "{printed}");
+    assert!(https.contains("the system has no CA certificates"), "{printed}");
+    assert!(https.contains("`ca: FILE`") && https.ends_with("code 3"), "{printed}");
+}

@@ -3,17 +3,21 @@
 //! TLS uses rustls with ring, and the trust store of the system. ring is set in the configuration of
 //! each client, so that the process-wide provider of rustls is neither needed nor changed.
 
+pub(crate) mod no_certificates;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::ClientBuilder;
 use reqwest::redirect::Policy;
 use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_platform_verifier::Verifier;
 
+use self::no_certificates::NoCertificates;
 use crate::error::connection::error_chain;
 use crate::{Error, Secret};
 
@@ -97,7 +101,7 @@ impl HttpOptions {
     /// Creates a client, or returns [`Self::client`] if it is set.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] if an option is invalid, or no trusted certificates are found.
+    /// [`Error::InvalidOption`] if an option is invalid.
     pub fn build(&self) -> Result<reqwest::Client, Error> {
         match &self.client {
             Some(own) => Ok(own.clone()),
@@ -110,7 +114,7 @@ impl HttpOptions {
     /// The client follows redirects, except from https to http. [`Self::client`] is ignored.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] if an option is invalid, or no trusted certificates are found.
+    /// [`Error::InvalidOption`] if an option is invalid.
     pub fn builder(&self) -> Result<ClientBuilder, Error> {
         self.builder_with(&TrustStore::new(self)?)
     }
@@ -166,20 +170,26 @@ impl HttpOptions {
 #[derive(Debug)]
 pub(crate) struct TrustStore {
     provider: Arc<CryptoProvider>,
-    verifier: Arc<Verifier>,
+    verifier: Arc<dyn ServerCertVerifier>,
 }
 
 impl TrustStore {
     /// Loads the certificates of the system, and adds those of the options.
+    ///
+    /// Without any, the store refuses each server, so that plain HTTP works on minimal systems.
     pub(crate) fn new(options: &HttpOptions) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = match &options.ca_pem {
-            None => Verifier::new(provider.clone())
-                .map_err(|error| invalid("the system's CA certificates", error.to_string()))?,
-            Some(pem) => Verifier::new_with_extra_roots(parse_ca(pem)?, provider.clone())
-                .map_err(|error| invalid(CA, error.to_string()))?,
+        let verifier: Arc<dyn ServerCertVerifier> = match &options.ca_pem {
+            None => match Verifier::new(provider.clone()) {
+                Ok(verifier) => Arc::new(verifier),
+                Err(_) => Arc::new(NoCertificates { provider: provider.clone() }),
+            },
+            Some(pem) => Arc::new(
+                Verifier::new_with_extra_roots(parse_ca(pem)?, provider.clone())
+                    .map_err(|error| invalid(CA, error.to_string()))?,
+            ),
         };
-        Ok(Self { provider, verifier: Arc::new(verifier) })
+        Ok(Self { provider, verifier })
     }
 }
 

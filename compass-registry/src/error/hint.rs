@@ -7,6 +7,7 @@ use tokio::time::error::Elapsed;
 use super::Error;
 use super::connection::{ConnectionError, error_chain};
 use crate::connect_retry::ConnectRefused;
+use crate::http::no_certificates::NO_CERTIFICATES;
 use crate::min_speed::TooSlow;
 
 /// A hint at what the user can do about an error. It is data instead of text, so that a program can
@@ -212,7 +213,7 @@ fn hint_for_connection(error: &(dyn std::error::Error + 'static)) -> Hint {
     if error.is::<ConnectRefused>() || refuses_connections(error) {
         return Hint::Text("check the host name and port, and whether the registry is running");
     }
-    if chain_contains(error, "UnknownIssuer") {
+    if chain_contains(error, "UnknownIssuer") || chain_contains(error, NO_CERTIFICATES) {
         return Hint::TrustIssuer;
     }
     if is_certificate_error(error) {
