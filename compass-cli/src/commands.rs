@@ -61,7 +61,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode> {
         Command::Publish(args) => publish::run(args, global, output).await,
         Command::Install(args) => install::run(args, global, output).await,
         Command::Installed(args) => installed::run(args, output),
-        Command::Pr(args) => pr::run(args, global, output),
+        Command::Pr(args) => pr::run(args, global, output).await,
         Command::Review(args) => review::run(args, global, output).await,
         Command::Serve(args) => serve::run(args, output).await,
         Command::Store(args) => store::run(args, global, output).await,

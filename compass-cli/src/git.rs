@@ -4,6 +4,7 @@
 //! first two. No program that they name is run, and nothing is fetched ([`command`] lists the
 //! precautions). Git's own check of the owner of a clone stays enabled.
 
+mod branch;
 mod command;
 mod history;
 mod index_copy;

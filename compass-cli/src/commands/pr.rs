@@ -1,5 +1,8 @@
 //! `compass pr`.
 
+mod create;
+
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -9,6 +12,7 @@ use compass_manifest::{Check, ReleaseRepository};
 use serde_json::json;
 
 use crate::error::{CliError, Result};
+use crate::forge::{ForgeArgs, PullRequest};
 use crate::git::Git;
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
@@ -29,6 +33,17 @@ pub(crate) struct Args {
     /// Prints only this part
     #[arg(long, value_enum, value_name = "PART")]
     only: Option<Part>,
+    /// Opens the pull request from the current branch, which must be pushed
+    #[arg(long, conflicts_with = "only")]
+    create: bool,
+    /// The branch with the change; `OWNER:BRANCH` of a fork [default: the current branch]
+    #[arg(long, value_name = "BRANCH", requires = "create")]
+    head: Option<String>,
+    /// Opens it as a draft
+    #[arg(long, requires = "create")]
+    draft: bool,
+    #[command(flatten)]
+    forge: ForgeArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,12 +53,12 @@ enum Part {
     Comment,
 }
 
-pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
+pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let repository = Repository::open(global)?;
     let base = base(args, &repository, output)?;
     let releases = Target::parse_all(&args.target)?
         .into_iter()
-        .map(|target| change(&repository, target, base.as_ref()))
+        .map(|target| change(&repository, target, base.as_ref().map(|base| &base.repository)))
         .collect::<Result<Vec<_>>>()?;
     let owners = repository.owners(&args.target)?;
     let images = repository
@@ -53,17 +68,31 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<E
     let images = images.collect::<Result<Vec<_>>>()?;
     let queue = &repository.policy.review.queue;
     let text = PullRequestText::new(queue, &releases, &owners, &images, args.note.as_deref());
-    warn(&repository, args, &owners, output);
-    print(args, &text, &owners, output);
+    let errors = check_errors(&repository, base.as_ref());
+    warn(args, &owners, output);
+    if errors > 0 {
+        let message = format!("`compass check` finds {errors} errors, which the queue refuses");
+        match args.create {
+            true => return Err(CliError::check_failed(message).with_check_hint()),
+            false => output.warn(&message),
+        }
+    }
+    let opened = match args.create {
+        true => Some(create::run(args, &text, &repository, output).await?),
+        false => None,
+    };
+    print(args, &text, &owners, opened.as_ref(), output);
     Ok(ExitCode::SUCCESS)
 }
 
+/// The repository where the change began, and the paths that it touches.
+struct BaseState {
+    repository: ReleaseRepository,
+    changed: BTreeSet<String>,
+}
+
 /// The state of the repository where the change began; `None` if it is not known.
-fn base(
-    args: &Args,
-    repository: &Repository,
-    output: &Output,
-) -> Result<Option<ReleaseRepository>> {
+fn base(args: &Args, repository: &Repository, output: &Output) -> Result<Option<BaseState>> {
     let git = repository.checkout.git();
     let revision = match (&args.base, git) {
         (Some(_), None) => {
@@ -78,7 +107,17 @@ fn base(
         return Ok(None);
     };
     let base = git.base(&revision, false, &repository.tree, &repository.policy)?;
-    Ok(Some(repository.parse(base.tree)))
+    Ok(Some(BaseState { repository: repository.parse(base.tree), changed: base.changed }))
+}
+
+/// The number of errors that the change adds; of all errors if the base is not known.
+fn check_errors(repository: &Repository, base: Option<&BaseState>) -> usize {
+    let check = Check::new(repository.release());
+    let check = match base {
+        Some(base) => check.with_base(&base.repository).with_changed_paths(&base.changed),
+        None => check,
+    };
+    check.run().count(Severity::Error)
 }
 
 /// Describes what a target releases.
@@ -113,12 +152,8 @@ fn change(
     })
 }
 
-/// Warns of what the first step of the queue would refuse.
-fn warn(repository: &Repository, args: &Args, owners: &[TargetOwners], output: &Output) {
-    let errors = Check::new(repository.release()).run().count(Severity::Error);
-    if errors > 0 {
-        output.warn(&format!("`compass check` finds {errors} errors, which the queue refuses"));
-    }
+/// Warns of targets without an owner.
+fn warn(args: &Args, owners: &[TargetOwners], output: &Output) {
     if owners.len() < args.target.len() / 2 {
         output.warn(
             "not every target has an owner: name one in an OWNERS file, or under `review.owners` in the \
@@ -127,7 +162,31 @@ fn warn(repository: &Repository, args: &Args, owners: &[TargetOwners], output: &
     }
 }
 
-fn print(args: &Args, text: &PullRequestText, owners: &[TargetOwners], output: &Output) {
+fn print(
+    args: &Args,
+    text: &PullRequestText,
+    owners: &[TargetOwners],
+    opened: Option<&PullRequest>,
+    output: &Output,
+) {
+    if let Some(pull) = opened {
+        let json = json!({
+            "number": pull.number,
+            "url": pull.url,
+            "title": text.title,
+            "comment": text.comment,
+        });
+        output.result(
+            || json,
+            || {
+                format!(
+                    "#{} {}\n\ncomment, when the images are pushed and an owner agrees:\n\n{}",
+                    pull.number, pull.url, text.comment
+                )
+            },
+        );
+        return;
+    }
     output.result(
         || {
             json!({

@@ -1,5 +1,6 @@
 //! Pull requests of a forge: `compass review --number` and `compass queue`.
 
+mod creation;
 #[path = "../forge_server/mod.rs"]
 mod forge_server;
 mod reviews;
