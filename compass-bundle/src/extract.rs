@@ -3,6 +3,7 @@
 
 mod files;
 mod image_archive;
+mod image_set;
 mod unpack_dir;
 
 use std::fs;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use compass_registry::Progress;
 
+pub use self::image_set::{stream_images, write_images};
 use self::unpack_dir::UnpackDir;
 use crate::foreign::decompress::decompress;
 use crate::foreign::limits::Limits;

@@ -13,7 +13,7 @@ mod entry_content;
 mod entry_path;
 mod files;
 mod hashing_reader;
-mod images;
+pub(crate) mod images;
 pub(crate) mod limits;
 mod manifest_format;
 mod padding;

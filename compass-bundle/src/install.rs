@@ -270,7 +270,10 @@ fn destination(image: &Image<'_>, place: &RegistryPrefix) -> Result<Reference, E
 }
 
 /// Returns an error if two images would get the same tag at the destination.
-fn check_tag_collisions(images: &[Image<'_>], place: &RegistryPrefix) -> Result<(), Error> {
+pub(crate) fn check_tag_collisions(
+    images: &[Image<'_>],
+    place: &RegistryPrefix,
+) -> Result<(), Error> {
     let mut taken: HashMap<Reference, &Image<'_>> = HashMap::new();
     for image in images {
         let moved = destination(image, place)?;
@@ -280,7 +283,7 @@ fn check_tag_collisions(images: &[Image<'_>], place: &RegistryPrefix) -> Result<
         match taken.get(&moved) {
             Some(other) if other.digest() != image.digest() => {
                 let advice = match place.project.is_empty() {
-                    false => "install them without a project",
+                    false => "use the registry without a project",
                     true => "extract them, and push each under its own name",
                 };
                 return Err(Error::InvalidInput(format!(

@@ -4,11 +4,13 @@
 //! [`BundlePlan`] plans a bundle from [`BundleContents`], without I/O; [`write()`] and [`stream()`]
 //! execute the plan. [`Package`] opens a bundle or a package of other tools, lists and streams its
 //! images, blobs and files, and verifies, unpacks or installs it. [`compare()`] compares two packages.
+//! [`ImageCatalog`] is a read-only storage of bundles and OCI layouts, which a registry can serve.
 //! [`document`] has the types of `bundle.json`, and [`store`] publishes bundles (object stores with
 //! feature `store`). `docs/bundle-format.md` specifies the format.
 
 pub mod store;
 
+mod catalog;
 mod compare;
 mod diff_ids;
 mod error;
@@ -24,12 +26,13 @@ mod read;
 mod recompress;
 mod write;
 
+pub use catalog::ImageCatalog;
 pub use compare::{
     Comparison, DocumentChange, FileChange, ImageChange, ImageSide, compare, compare_with_plan,
 };
 pub use document::BundleDocument;
 pub use error::Error;
-pub use extract::{Unpacked, unpack, write_file, write_file_below};
+pub use extract::{Unpacked, stream_images, unpack, write_file, write_file_below, write_images};
 pub use foreign::{ForeignFile, ForeignImage, ForeignPackage, PackageProblem};
 pub use format::document;
 pub use install::{ImageInstallation, Installed, copy_image, install, install_each, plan_install};

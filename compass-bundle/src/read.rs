@@ -2,6 +2,7 @@
 
 mod checksum;
 mod configs;
+mod content_stream;
 mod images;
 mod member_verifier;
 mod open;

@@ -123,3 +123,43 @@ async fn http_read_retries_only_temporary_errors() {
         assert_eq!(asked, 1, "{answer}");
     }
 }
+
+/// Starts a web server whose responses break after 300 bytes. Returns its address, and counts
+/// requests.
+fn breaking_web(content: Vec<u8>) -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/bundle.tar.gz", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let (mut socket, mut request) = (socket.unwrap(), [0; 4096]);
+            let read = socket.read(&mut request).unwrap();
+            let request = String::from_utf8_lossy(&request[..read]).to_lowercase();
+            let range = request.lines().find_map(|line| line.strip_prefix("range: bytes="));
+            let (start, end) = range.unwrap().split_once('-').unwrap();
+            let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap());
+            count.fetch_add(1, Ordering::Relaxed);
+            let head = format!(
+                "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes {start}-{end}/{}\r\n\
+                 content-length: {}\r\nconnection: close\r\n\r\n",
+                content.len(),
+                end + 1 - start
+            );
+            socket.write_all(head.as_bytes()).unwrap();
+            socket.write_all(&content[start..(end + 1).min(start + 300)]).unwrap();
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn http_stream_continues_after_break() {
+    let content: Vec<u8> = (0..2000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    let (address, asked) = breaking_web(content.clone());
+    let file = open_source(&address, &RetryPolicy::default()).await.unwrap();
+    let opened = asked.load(Ordering::Relaxed);
+    let chunks: Vec<_> = file.read_stream(100..1100).try_collect().await.unwrap();
+    assert_eq!(chunks.concat(), content[100..1100]);
+    assert_eq!(asked.load(Ordering::Relaxed) - opened, 4);
+}

@@ -71,7 +71,7 @@ pub(crate) enum Command {
     Pr(pr::Args),
     /// Shows a pull request's queue state and what the next step needs
     Review(review::Args),
-    /// Serves a registry that stores images in a directory
+    /// Serves images to other machines: those of bundles, or a registry in a directory
     Serve(serve::Args),
     /// Runs every step on this machine, with registries of its own
     Demo(demo::Args),

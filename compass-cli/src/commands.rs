@@ -63,7 +63,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode> {
         Command::Installed(args) => installed::run(args, output),
         Command::Pr(args) => pr::run(args, global, output).await,
         Command::Review(args) => review::run(args, global, output).await,
-        Command::Serve(args) => serve::run(args, output).await,
+        Command::Serve(args) => serve::run(args, global, output).await,
         Command::Store(args) => store::run(args, global, output).await,
         Command::Doctor(args) => doctor::run(args, global, output).await,
         Command::Demo(args) => demo::run(args, global, output).await,

@@ -168,6 +168,18 @@ impl Client {
         doctor::diagnose(&self.transport, project, scratch).await
     }
 
+    /// Returns the size of a blob in bytes, or `None` if the registry does not have it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidResponse`] if the registry does not tell the size, and errors of the request.
+    pub async fn blob_size(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<u64>, Error> {
+        pull::blob_size(&self.transport, repository, digest).await
+    }
+
     /// Lists the tags of a repository, in the registry's order.
     ///
     /// # Errors

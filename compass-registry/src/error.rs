@@ -5,6 +5,7 @@ mod hint;
 mod sanitize;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::hint::Hint;
@@ -163,6 +164,13 @@ pub enum Error {
         #[source]
         source: Source,
     },
+    /// The registry behind a pull-through cache failed.
+    #[error("the upstream registry failed")]
+    Upstream {
+        /// The cause. Requests that waited for the same content share it.
+        #[source]
+        source: Arc<Error>,
+    },
     /// A file operation failed.
     #[error("{what}")]
     Io {
@@ -236,6 +244,7 @@ impl Error {
                     || source.is::<TooSlow>())
             }
             Self::Status { status, .. } => RetryPolicy::is_transient_status(*status),
+            Self::Upstream { source } => source.is_transient(),
             Self::Blob { source, .. } | Self::Image { source, .. } => source.is_transient(),
             _ => false,
         }

@@ -1,11 +1,13 @@
 //! The OCI image layout: a directory of blobs with an `index.json` (OCI image specification, "Image
 //! Layout").
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -34,6 +36,18 @@ pub struct OciLayout {
     claim: OnceCell<Option<File>>,
 }
 
+/// An entry of `index.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct LayoutImage {
+    /// The image manifest or index.
+    #[serde(flatten)]
+    pub descriptor: Descriptor,
+    /// The annotations, of which one or two name the image.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+}
+
 impl OciLayout {
     /// Opens a directory, which is created by the first write.
     pub fn new(root: impl Into<PathBuf>) -> Self {
@@ -44,6 +58,29 @@ impl OciLayout {
             writing: Mutex::default(),
             claim: OnceCell::new(),
         }
+    }
+
+    /// Lists the images in `index.json`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the directory has no `index.json`; [`Error::InvalidContent`] if it is
+    /// malformed.
+    pub async fn images(&self) -> Result<Vec<LayoutImage>, Error> {
+        let path = self.root.join("index.json");
+        let what = path.display().to_string();
+        let Some(bytes) = read_optional(&path).await? else { return Err(Error::NotFound { what }) };
+        let index: Result<LayoutIndex, _> = serde_json::from_slice(&bytes);
+        let index =
+            index.map_err(|error| Error::InvalidContent { what, reason: error.to_string() })?;
+        Ok(index.manifests)
+    }
+
+    /// Returns the size of a blob in bytes, or `None` if the layout does not contain it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the directory cannot be read.
+    pub async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        self.blobs.size(digest).await
     }
 
     /// Prepares for writing: creates the blob directory and locks it.
@@ -161,6 +198,11 @@ impl OciLayout {
         write_atomic(&self.root.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#).await?;
         write_atomic(&self.root.join("index.json"), index.to_string().as_bytes()).await
     }
+}
+
+#[derive(Deserialize)]
+struct LayoutIndex {
+    manifests: Vec<LayoutImage>,
 }
 
 /// Locks a directory, and returns whether no other process has locked it. Returns `None` if the

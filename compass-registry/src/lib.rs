@@ -4,7 +4,8 @@
 //! The root has the basic types (digests, descriptors, references, manifests), the two traits, and
 //! the copy engine. The implementations are [`storage`] (memory, and with feature `disk` a
 //! directory), [`layout`] (feature `layout`), [`client`] (feature `client`), and [`server`] (feature
-//! `server`), which serves a storage over HTTP. [`http`] (feature `http`) creates HTTP clients, and
+//! `server`), which serves a storage over HTTP. [`pull_through`] (with both features) caches another
+//! registry. [`http`] (feature `http`) creates HTTP clients, and
 //! [`range_fetch`] tunes reads of large blobs.
 
 // The basic types include items that only some features use.
@@ -19,6 +20,8 @@ pub mod client;
 pub mod http;
 #[cfg(feature = "layout")]
 pub mod layout;
+#[cfg(all(feature = "client", feature = "server"))]
+pub mod pull_through;
 pub mod range_fetch;
 #[cfg(feature = "server")]
 pub mod server;
@@ -83,4 +86,6 @@ pub mod internal {
     pub use crate::index_images::MAX_INDEX_DEPTH;
     pub use crate::retry::with_retry_counter;
     pub use crate::source::open_blob_range;
+    #[cfg(feature = "disk")]
+    pub use crate::storage::chunked_read::stream_file;
 }

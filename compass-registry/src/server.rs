@@ -23,8 +23,11 @@ mod connections;
 mod error;
 mod manifests;
 mod memory_budget;
+mod metrics;
 mod request_body;
 mod route;
+mod stream_limit;
+mod tls;
 mod uploads;
 
 use std::net::SocketAddr;
@@ -38,7 +41,7 @@ use axum::handler::Handler as _;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::any;
+use axum::routing::{any, get};
 use base64::Engine as _;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -49,8 +52,11 @@ use crate::storage::Storage;
 use activity::Activity;
 use error::ApiError;
 use memory_budget::MemoryBudget;
+use metrics::Metrics;
 use request_body::RequestBody;
 use route::Route;
+use stream_limit::StreamLimit;
+pub use tls::TlsIdentity;
 use uploads::Uploads;
 
 /// The bounds of the interval between two searches for abandoned uploads.
@@ -73,6 +79,13 @@ pub struct ServerOptions {
     pub basic_auth: Option<BasicAuth>,
     /// Rejects all requests that write.
     pub read_only: bool,
+    /// The certificate of a [`Server`]. If `None`, it does not use TLS.
+    pub tls: Option<TlsIdentity>,
+    /// The maximum number of blobs that are sent at a time.
+    pub max_streams: usize,
+    /// How long a request for a blob waits while this many are being sent. Then it fails with
+    /// status 503.
+    pub stream_wait: Duration,
     /// How long an upload may be idle before it is removed.
     pub upload_idle_timeout: Duration,
     /// How long the body of a request may be idle before the request fails.
@@ -96,6 +109,9 @@ impl Default for ServerOptions {
         Self {
             basic_auth: None,
             read_only: false,
+            tls: None,
+            max_streams: 1024,
+            stream_wait: Duration::from_secs(10),
             upload_idle_timeout: Duration::from_hours(1),
             body_idle_timeout: Duration::from_secs(30),
             manifest_memory: 64 << 20,
@@ -109,6 +125,9 @@ impl Default for ServerOptions {
 setters!(ServerOptions {
     basic_auth: Option<BasicAuth>,
     read_only: bool,
+    tls: Option<TlsIdentity>,
+    max_streams: usize,
+    stream_wait: Duration,
     upload_idle_timeout: Duration,
     body_idle_timeout: Duration,
     manifest_memory: usize,
@@ -161,10 +180,15 @@ pub struct Registry {
     body_idle_timeout: Duration,
     received_memory: MemoryBudget,
     sent_memory: MemoryBudget,
+    streams: StreamLimit,
+    metrics: Metrics,
 }
 
 impl Server {
     /// Serves a storage at an address. Port 0 selects a free port.
+    ///
+    /// Beside the distribution API, `/healthz` answers 200, and `/metrics` has numbers in the text
+    /// format of Prometheus.
     ///
     /// # Errors
     /// [`Error::Io`] if the address cannot be used.
@@ -176,7 +200,11 @@ impl Server {
         let (listener, address) = listen(address).await?;
         let registry = Registry::new(storage, &options);
         // The fallback answers requests outside of the API as registries do.
-        let router = registry.router().fallback_service(handle.with_state(registry.clone()));
+        let router = registry
+            .router()
+            .route("/healthz", get(async || "ok\n"))
+            .route("/metrics", get(metrics_page).with_state(registry.clone()))
+            .fallback_service(handle.with_state(registry.clone()));
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             tokio::select! {
@@ -229,9 +257,19 @@ async fn handle(State(registry): State<Registry>, request: Request) -> Response 
     set_working(true);
     let mut response = registry.handle(&parts, body).await.unwrap_or_else(ApiError::into_response);
     set_working(false);
+    registry.metrics.count_request(response.status().as_u16());
     let version = HeaderValue::from_static("registry/2.0");
     response.headers_mut().insert("docker-distribution-api-version", version);
     response
+}
+
+async fn metrics_page(State(registry): State<Registry>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    if let Err(refused) = registry.authorize(&parts) {
+        return refused.into_response();
+    }
+    let text = registry.metrics.text(&registry.storage.metrics());
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 
 impl Registry {
@@ -246,6 +284,8 @@ impl Registry {
             body_idle_timeout: options.body_idle_timeout,
             received_memory: MemoryBudget::new(options.manifest_memory / 2),
             sent_memory: MemoryBudget::new(options.manifest_memory / 2),
+            streams: StreamLimit::new(options),
+            metrics: Metrics::default(),
         }
     }
 

@@ -6,10 +6,11 @@
 #[cfg(feature = "disk")]
 mod blob_files;
 #[cfg(feature = "disk")]
-mod chunked_read;
+pub(crate) mod chunked_read;
 #[cfg(feature = "disk")]
 mod disk;
 mod memory;
+mod metric;
 
 use std::ops::Range;
 
@@ -32,6 +33,7 @@ pub(crate) use chunked_read::read_chunks;
 #[cfg(feature = "disk")]
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
+pub use metric::Metric;
 
 /// Stores the blobs, manifests and tags of repositories.
 ///
@@ -114,6 +116,11 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Returns all repositories in order.
     async fn repositories(&self) -> Result<Vec<Repository>, Error>;
+
+    /// Returns numbers for monitoring. By default, there are none.
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
+    }
 }
 
 /// An upload of a blob. Dropping it before [`Upload::commit`] discards it.

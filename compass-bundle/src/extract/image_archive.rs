@@ -53,18 +53,32 @@ impl Image<'_> {
     }
 
     async fn archive_plan(&self) -> Result<BundlePlan, Error> {
+        let (image, platform) = self.archived().await?;
+        BundlePlan::archive(&image, &platform, self.modified())
+    }
+
+    /// The image as an archive describes it, and the platform that tools without index support load.
+    pub(super) async fn archived(&self) -> Result<(ArchiveImage, Platform), Error> {
         self.check_problems()?;
         match self.backend {
-            Backend::Bundle(bundle, image) => {
-                let modified = bundle.document().modified;
-                BundlePlan::archive(image, &bundle.default_platform(), modified)
-            }
-            Backend::Foreign(package, image) => foreign_plan(package, image).await,
+            Backend::Bundle(bundle, image) => Ok((image.clone(), bundle.default_platform())),
+            Backend::Foreign(package, image) => foreign_image(package, image).await,
+        }
+    }
+
+    /// The modification time of the entries of an archive, in seconds since 1970.
+    pub(super) fn modified(&self) -> u64 {
+        match self.backend {
+            Backend::Bundle(bundle, _) => bundle.document().modified,
+            Backend::Foreign(..) => 0,
         }
     }
 }
 
-async fn foreign_plan(package: &ForeignPackage, image: &ForeignImage) -> Result<BundlePlan, Error> {
+async fn foreign_image(
+    package: &ForeignPackage,
+    image: &ForeignImage,
+) -> Result<(ArchiveImage, Platform), Error> {
     let (omitted_platforms, first) = platforms_of(image)?;
     let platforms = Platforms::All(first);
     let mut planned = ArchiveImage {
@@ -75,8 +89,8 @@ async fn foreign_plan(package: &ForeignPackage, image: &ForeignImage) -> Result<
         ..ArchiveImage::new(image.reference.clone(), image.root.clone())
     };
     planned.detect_platform(package, &platforms).await?;
-    let platform = planned.platform.as_ref().unwrap_or(platforms.default_platform());
-    BundlePlan::archive(&planned, platform, 0)
+    let platform = planned.platform.as_ref().unwrap_or(platforms.default_platform()).clone();
+    Ok((planned, platform))
 }
 
 /// Returns the platforms that the package omits from an index, and that of the first image.

@@ -3,7 +3,7 @@
 mod docker;
 mod layers;
 mod layout;
-mod names;
+pub(crate) mod names;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

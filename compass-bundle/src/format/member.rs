@@ -51,15 +51,21 @@ impl Member {
         MemberDecoder { outer: Deframer::new(self.outer_size()), inner }
     }
 
+    /// Creates a decoder for the bytes of the file that hold content from `position` on. It does
+    /// not compare checksums.
+    pub(crate) fn decoder_at(self, position: u64) -> MemberDecoder {
+        let outer = Deframer::at(self.outer_offset(position), self.outer_size());
+        let inner = self.nested.then(|| Deframer::at(position, self.size));
+        MemberDecoder { outer, inner }
+    }
+
     /// Decodes bytes of the file that hold content from `position` on.
     ///
     /// # Errors
     /// [`Error::Damaged`] if a block header is wrong.
     pub(crate) fn decode(self, position: u64, framed: &[u8]) -> Result<Vec<u8>, Error> {
-        let outer = Deframer::at(self.outer_offset(position), self.outer_size());
-        let inner = self.nested.then(|| Deframer::at(position, self.size));
         let mut content = Vec::with_capacity(framed.len());
-        MemberDecoder { outer, inner }
+        self.decoder_at(position)
             .for_each_slice(framed, |slice| content.extend_from_slice(slice))?;
         Ok(content)
     }

@@ -1,8 +1,11 @@
 //! An image archive (bundle format, "Image archive").
 //!
-//! It contains one image, both as an OCI image layout and as a docker archive.
+//! It is an OCI image layout and a docker archive at once. An archive in a bundle contains one image;
+//! one that is extracted for a container runtime may contain several.
 
-use compass_registry::{ANNOTATION_REF_NAME, Platform, RawManifest, media_type};
+use std::collections::HashSet;
+
+use compass_registry::{ANNOTATION_REF_NAME, Descriptor, Platform, RawManifest, media_type};
 use serde_json::json;
 
 use super::image::ArchiveImage;
@@ -37,17 +40,7 @@ pub(crate) fn layout(
 ) -> Result<Archive, Error> {
     let mut tar = TarLayout::new("", modified);
     let tag = image.reference.tag_or_digest().to_string();
-    let index = json!({
-        "schemaVersion": 2,
-        "mediaType": media_type::OCI_INDEX,
-        "manifests": [index_entry(image, &tag)],
-    });
-    tar.file("oci-layout", tar_entry::FILE_MODE, OCI_LAYOUT)?;
-    tar.file("index.json", tar_entry::FILE_MODE, index.to_string().as_bytes())?;
-    let docker = docker_manifest(image, platform)?.to_string();
-    tar.file("manifest.json", tar_entry::FILE_MODE, docker.as_bytes())?;
-    tar.directory("blobs/")?;
-    tar.directory("blobs/sha256/")?;
+    add_lists(&mut tar, &[index_entry(image, &tag)], &[docker_manifest(image, platform)?])?;
 
     let mut blobs = Vec::new();
     for manifest in image.manifests() {
@@ -57,6 +50,53 @@ pub(crate) fn layout(
         blobs.push(tar.blob(&descriptor)?);
     }
     Ok(Archive { parts: tar.end()?, image: BundleImage { blobs, ..image.described(platform) } })
+}
+
+/// Lays out an uncompressed archive of several images up to the first configuration or layer.
+///
+/// `images` has each image with the platform that tools without index support load. Returns the
+/// parts, and the configurations and layers that follow, each once.
+pub(crate) fn begin_set(
+    images: &[(ArchiveImage, Platform)],
+    modified: u64,
+) -> Result<(Vec<Part>, Vec<Descriptor>), Error> {
+    let mut tar = TarLayout::new("", modified);
+    let entry =
+        |(image, _): &(ArchiveImage, Platform)| index_entry(image, &image.reference.to_string());
+    let oci: Vec<_> = images.iter().map(entry).collect();
+    let docker = images.iter().map(|(image, platform)| docker_manifest(image, platform));
+    add_lists(&mut tar, &oci, &docker.collect::<Result<Vec<_>, _>>()?)?;
+    let (mut blobs, mut seen) = (Vec::new(), HashSet::new());
+    for (image, _) in images {
+        for manifest in image.manifests() {
+            if seen.insert(manifest.digest()) {
+                tar.manifest(manifest)?;
+            }
+        }
+    }
+    for (image, _) in images {
+        blobs.extend(image.blobs()?.into_iter().filter(|blob| seen.insert(blob.digest)));
+    }
+    Ok((tar.into_parts()?, blobs))
+}
+
+/// Adds the files that list the images, and the directories of the blobs.
+fn add_lists(
+    tar: &mut TarLayout,
+    oci: &[serde_json::Value],
+    docker: &[serde_json::Value],
+) -> Result<(), Error> {
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_INDEX,
+        "manifests": oci,
+    });
+    tar.file("oci-layout", tar_entry::FILE_MODE, OCI_LAYOUT)?;
+    tar.file("index.json", tar_entry::FILE_MODE, index.to_string().as_bytes())?;
+    let docker = json!(docker).to_string();
+    tar.file("manifest.json", tar_entry::FILE_MODE, docker.as_bytes())?;
+    tar.directory("blobs/")?;
+    tar.directory("blobs/sha256/")
 }
 
 /// The entry of an image in `index.json`, with a reference name.
@@ -81,7 +121,7 @@ fn descriptor_json(manifest: &RawManifest) -> serde_json::Value {
     })
 }
 
-/// The `manifest.json` that `docker load` reads.
+/// The entry of an image in the `manifest.json` that `docker load` reads.
 fn docker_manifest(image: &ArchiveImage, platform: &Platform) -> Result<serde_json::Value, Error> {
     let (config, layers) = image.default_image(platform)?;
     if let Some(missing) = layers.iter().find(|layer| !image.is_available(layer)) {
@@ -94,5 +134,5 @@ fn docker_manifest(image: &ArchiveImage, platform: &Platform) -> Result<serde_js
     let layers: Vec<String> = layers.iter().map(blob_path).collect();
     let reference = image.reference.with_default_tag();
     let tags: Vec<String> = reference.tag().map(|_| reference.to_string()).into_iter().collect();
-    Ok(json!([{"Config": blob_path(&config), "RepoTags": tags, "Layers": layers}]))
+    Ok(json!({"Config": blob_path(&config), "RepoTags": tags, "Layers": layers}))
 }

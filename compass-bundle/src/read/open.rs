@@ -14,6 +14,7 @@ use compass_registry::{
 use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
 
+use super::content_stream::{content_stream, verified_content_stream};
 use super::parser::{BundleParser, file_entry, read_content};
 use super::source::{BufferedSource, BundleSource, LocalFile};
 use crate::Error;
@@ -30,12 +31,6 @@ pub(crate) const MAX_FILE: u64 = 64 << 20;
 
 /// The media type of files that are not blobs of images.
 const FILE_MEDIA_TYPE: &str = "application/octet-stream";
-
-/// Bytes per read of a local file.
-const READ: u64 = 512 << 10;
-
-/// Bytes per read of a remote file, where every read is a request.
-const REMOTE_READ: u64 = 4 << 20;
 
 /// A bundle that is read by offset.
 ///
@@ -176,7 +171,8 @@ impl Bundle {
             return Ok(VerifiedBlob::new(what, descriptor, bytes));
         }
         let (place, file) = self.find_file(path)?;
-        let bytes = self.stream(place.member, place.start..place.start + file.size);
+        let range = place.start..place.start + file.size;
+        let bytes = content_stream(self.source(), place.member, range);
         Ok(VerifiedBlob::new(what, file_descriptor(file.size, file.digest), bytes))
     }
 
@@ -184,22 +180,6 @@ impl Bundle {
         let place = self.0.files.get(path);
         let place = *place.ok_or_else(|| Error::NoSuchFile { path: path.to_owned() })?;
         Ok((place, &self.files()[place.number]))
-    }
-
-    /// Reads content of a member in order. The bytes are not verified.
-    fn stream(&self, member: Member, range: Range<u64>) -> ByteStream {
-        let (start, end) = (range.start, range.end.min(member.size));
-        let step = if self.source().local().is_some() { READ } else { REMOTE_READ };
-        let chunks =
-            stream::try_unfold((self.clone(), start), move |(bundle, position)| async move {
-                if position >= end {
-                    return Ok(None);
-                }
-                let next = end.min(position + step);
-                let bytes = read_content(&bundle.0.file, member, position..next).await;
-                Ok(Some((bytes.map_err(Error::into_registry)?, (bundle, next))))
-            });
-        chunks.boxed()
     }
 
     /// The digest of `bundle.json`, which determines every byte of the bundle.
@@ -225,6 +205,24 @@ impl Bundle {
     /// The platform of the image that tools without index support load.
     pub(crate) fn default_platform(&self) -> Platform {
         self.document().default_platform()
+    }
+
+    /// Reads a range of a blob, up to its end at most.
+    ///
+    /// If the range is the whole blob, the stream compares the CRC-32 that gzip stores. Its cost is
+    /// small compared to that of a digest.
+    pub(crate) fn blob_stream(&self, blob: &Digest, range: Range<u64>) -> Option<ByteStream> {
+        let member = *self.0.blobs.get(blob)?;
+        let range = range.start..range.end.min(member.size);
+        Some(match range == (0..member.size) {
+            true => verified_content_stream(self.source(), member),
+            false => content_stream(self.source(), member, range),
+        })
+    }
+
+    /// The size of a blob in bytes; `None` if the bundle does not contain it.
+    pub(crate) fn blob_size(&self, blob: &Digest) -> Option<u64> {
+        self.0.blobs.get(blob).map(|member| member.size)
     }
 
     pub(crate) fn source(&self) -> &Arc<dyn BundleSource> {
@@ -311,6 +309,6 @@ impl ImageSource for Bundle {
         let what = || format!("{repository}@{} in {}", descriptor.digest, self.name());
         let member = self.0.blobs.get(&descriptor.digest);
         let member = *member.ok_or_else(|| RegistryError::NotFound { what: what() })?;
-        Ok(self.stream(member, range))
+        Ok(content_stream(self.source(), member, range.start..range.end.min(member.size)))
     }
 }

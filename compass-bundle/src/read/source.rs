@@ -10,10 +10,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_registry::Digest;
+use compass_registry::internal::stream_file;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
 
 use super::checksum::read_checksum;
 use crate::Error;
+
+/// Bytes per read of a stream, by default. Every read of a remote file is a request.
+const STREAM_PART: u64 = 4 << 20;
 
 /// A file that is read in ranges, locally or remotely.
 ///
@@ -44,6 +50,28 @@ pub trait BundleSource: Debug + Send + Sync {
     /// [`Error::Io`] or [`Error::Store`] if the bytes cannot be read.
     async fn read(&self, range: Range<u64>) -> Result<Bytes, Error>;
 
+    /// Reads a range, which is within the file, in order.
+    ///
+    /// The default implementation calls [`read`](Self::read) for parts of 4 MiB. Sources that can
+    /// return bytes as they arrive take less memory.
+    fn read_stream(self: Arc<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Error>>
+    where
+        Self: 'static,
+    {
+        let parts = stream::try_unfold((self, range), |(source, range)| async move {
+            if range.is_empty() {
+                return Ok(None);
+            }
+            let next = range.end.min(range.start + STREAM_PART);
+            let bytes = source.read(range.start..next).await?;
+            if bytes.len() as u64 != next - range.start {
+                return Err(wrong_length(&source.name(), bytes.len(), next - range.start));
+            }
+            Ok(Some((bytes, (source, next..range.end))))
+        });
+        parts.boxed()
+    }
+
     /// The digest in the `.sha256` beside the file, if there is one.
     ///
     /// # Errors
@@ -71,8 +99,13 @@ pub(crate) async fn read_exact(
     if bytes.len() as u64 == expected {
         return Ok(bytes);
     }
-    let message = format!("the source returned {} bytes instead of {expected}", bytes.len());
-    Err(read_error(source, std::io::Error::new(std::io::ErrorKind::UnexpectedEof, message)))
+    Err(wrong_length(&source.name(), bytes.len(), expected))
+}
+
+fn wrong_length(name: &str, length: usize, expected: u64) -> Error {
+    let message = format!("the source returned {length} bytes instead of {expected}");
+    let error = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, message);
+    Error::io("read", Path::new(name))(error)
 }
 
 /// Creates the error of a failed read, which names the source.
@@ -165,6 +198,11 @@ impl BundleSource for LocalFile {
             Ok(bytes.into())
         });
         read.await.unwrap_or_else(|stopped| Err(read_error(self, std::io::Error::other(stopped))))
+    }
+
+    fn read_stream(self: Arc<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
+        let chunks = stream_file(Arc::clone(&self.file), self.path.clone(), range);
+        chunks.map(|chunk| chunk.map_err(Error::from)).boxed()
     }
 
     async fn checksum(&self) -> Result<Option<Digest>, Error> {

@@ -1,12 +1,15 @@
 //! Files on web servers that support range requests.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use compass_registry::http::HttpOptions;
 use compass_registry::{Digest, RetryPolicy};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, stream};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
 
@@ -17,6 +20,13 @@ use crate::write::CHECKSUM_END;
 
 /// Maximum attempts per read.
 const MAX_ATTEMPTS: u32 = 4;
+
+/// The delay before the second attempt. It grows with each attempt.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+
+const INTERRUPTED: &str = "the connection was interrupted";
+
+const TOO_LONG: &str = "the server returned more bytes than requested";
 
 /// Time without any received byte after which a connection fails.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -89,23 +99,30 @@ impl HttpFile {
         }
     }
 
-    async fn read_once(&self, range: Range<u64>) -> Result<Bytes, Error> {
-        let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        let mut response = self.get(range.clone()).await?;
-        if range_start(&response) != Some(range.start) || total_size(&response) != Some(self.size) {
+    /// Requests a range of the file that was opened.
+    async fn get_range(&self, range: Range<u64>) -> Result<Response, Error> {
+        let start = range.start;
+        let response = self.get(range).await?;
+        if range_start(&response) != Some(start) || total_size(&response) != Some(self.size) {
             return Err(self.refused("the server returned another range than requested"));
         }
+        Ok(response)
+    }
+
+    async fn read_once(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let mut response = self.get_range(range).await?;
         let mut bytes = BytesMut::with_capacity(wanted);
         while let Some(chunk) =
             response.chunk().await.map_err(|error| self.failed(error.without_url()))?
         {
             if bytes.len() + chunk.len() > wanted {
-                return Err(self.refused("the server returned more bytes than requested"));
+                return Err(self.refused(TOO_LONG));
             }
             bytes.extend_from_slice(&chunk);
         }
         if bytes.len() < wanted {
-            return Err(self.failed("the connection was interrupted"));
+            return Err(self.failed(INTERRUPTED));
         }
         Ok(bytes.freeze())
     }
@@ -145,11 +162,66 @@ impl BundleSource for HttpFile {
         with_retry(|| self.read_once(range.clone())).await
     }
 
+    fn read_stream(self: Arc<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
+        let stream = RangeStream { file: self, rest: range, response: None, failures: 0 };
+        let chunks = stream::try_unfold(stream, |mut stream| async move {
+            Ok(stream.next().await?.map(|chunk| (chunk, stream)))
+        });
+        chunks.boxed()
+    }
+
     async fn checksum(&self) -> Result<Option<Digest>, Error> {
         let Some(text) = with_retry(|| self.read_sidecar(CHECKSUM_END)).await? else {
             return Ok(None);
         };
         remote_checksum(&text, &self.shown, self.url.path()).map(Some)
+    }
+}
+
+/// A range that is received while it is read. A broken connection is continued.
+struct RangeStream {
+    file: Arc<HttpFile>,
+    rest: Range<u64>,
+    response: Option<Response>,
+    /// Failed attempts since the last received byte.
+    failures: u32,
+}
+
+impl RangeStream {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        while !self.rest.is_empty() {
+            match self.receive().await {
+                Ok(chunk) if chunk.is_empty() => {}
+                Ok(chunk) => {
+                    self.failures = 0;
+                    self.rest.start += chunk.len() as u64;
+                    return Ok(Some(chunk));
+                }
+                Err(error) if self.failures + 1 < MAX_ATTEMPTS && !is_permanent(&error) => {
+                    tracing::info!(%error, "continuing to read a range");
+                    self.response = None;
+                    self.failures += 1;
+                    tokio::time::sleep(RETRY_DELAY * self.failures).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Receives the next bytes of the response, which may be the first of a new one.
+    async fn receive(&mut self) -> Result<Bytes, Error> {
+        let file = &self.file;
+        let response = match &mut self.response {
+            Some(response) => response,
+            none => none.insert(file.get_range(self.rest.clone()).await?),
+        };
+        let chunk = response.chunk().await.map_err(|error| file.failed(error.without_url()))?;
+        let chunk = chunk.ok_or_else(|| file.failed(INTERRUPTED))?;
+        match chunk.len() as u64 > self.rest.end - self.rest.start {
+            true => Err(file.refused(TOO_LONG)),
+            false => Ok(chunk),
+        }
     }
 }
 
@@ -171,7 +243,7 @@ async fn with_retry<T, F: Future<Output = Result<T, Error>>>(
         match read().await {
             Err(error) if attempts < MAX_ATTEMPTS && !is_permanent(&error) => {
                 tracing::info!(%error, "retrying to read a range");
-                tokio::time::sleep(Duration::from_millis(200) * attempts).await;
+                tokio::time::sleep(RETRY_DELAY * attempts).await;
                 attempts += 1;
             }
             read => return read,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_registry::{Digest, RetryPolicy};
+use futures_util::stream::BoxStream;
 use tokio::time::timeout;
 
 use super::redact_url;
@@ -55,6 +56,11 @@ impl BundleSource for MinSpeedSource {
     async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
         let bytes = range.end.saturating_sub(range.start);
         in_time(&self.policy, &self.name(), bytes, self.source.read(range)).await
+    }
+
+    /// The minimum speed does not apply, because the reader of the stream may be slow.
+    fn read_stream(self: Arc<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
+        Arc::clone(&self.source).read_stream(range)
     }
 
     async fn checksum(&self) -> Result<Option<Digest>, Error> {

@@ -45,6 +45,14 @@ impl<'w> OutputStream<'w> {
     pub fn new(writer: &'w mut (dyn AsyncWrite + Unpin + Send), name: &'w Path) -> Self {
         Self { writer, name }
     }
+
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.writer.write_all(bytes).await.map_err(Error::io("write", self.name))
+    }
+
+    pub(crate) async fn flush(&mut self) -> Result<(), Error> {
+        self.writer.flush().await.map_err(Error::io("write", self.name))
+    }
 }
 
 /// Writes a planned bundle to a writer and returns the digest of its bytes.
@@ -56,19 +64,18 @@ impl<'w> OutputStream<'w> {
 pub async fn write_into(
     plan: &Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
-    output: OutputStream<'_>,
+    mut output: OutputStream<'_>,
     progress: &dyn Progress,
 ) -> Result<Digest, Error> {
-    let OutputStream { writer, name } = output;
     progress.add_total(plan.size());
     let (mut chunks, mut hasher) = (stream(Arc::clone(plan), source).boxed(), Hasher::default());
     while let Some(bytes) = chunks.next().await {
         let bytes = bytes?;
         hasher.update(&bytes);
-        writer.write_all(&bytes).await.map_err(Error::io("write", name))?;
+        output.write(&bytes).await?;
         progress.advance(bytes.len() as u64);
     }
-    writer.flush().await.map_err(Error::io("write", name))?;
+    output.flush().await?;
     Ok(hasher.finish())
 }
 

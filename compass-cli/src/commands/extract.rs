@@ -1,5 +1,7 @@
 //! `compass extract`.
 
+mod image_set;
+
 use std::io::{ErrorKind, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use compass_bundle::{Image, Package, copy_image, write_file};
+use compass_registry::RegistryPrefix;
 use compass_registry::layout::OciLayout;
 use serde_json::json;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
@@ -26,11 +29,19 @@ pub(crate) struct Args {
     /// A bundle or any other image package: a path, or an http, https, s3 or oss URL
     bundle: String,
     /// Extracts one file, by its path below the directory of the bundle
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["image", "yaml"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["image", "images", "yaml"])]
     file: Option<String>,
     /// Extracts one image as an archive for `docker load`, by its reference or the end of it
-    #[arg(long, value_name = "REFERENCE", conflicts_with = "yaml")]
+    #[arg(long, value_name = "REFERENCE", conflicts_with_all = ["images", "yaml"])]
     image: Option<String>,
+    /// Extracts all images, or those that match patterns such as 'web*' or 'release/*:v1', as one
+    /// archive for `docker load`, `podman load` and `ctr images import`; with -o FILE or -o -
+    #[arg(long, value_name = "PATTERN", num_args = 0.., conflicts_with = "yaml",
+          requires = "output")]
+    images: Option<Vec<String>>,
+    /// Names the images of --images as `install` would, for nodes that load them
+    #[arg(long, value_name = "HOST[/PROJECT]", requires = "images")]
+    registry: Option<RegistryPrefix>,
     /// Extracts the image as an OCI layout
     #[arg(long, requires = "image")]
     layout: bool,
@@ -51,6 +62,9 @@ impl Args {
 }
 
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
+    if let Some(patterns) = &args.images {
+        return image_set::extract(patterns, args, global, output).await;
+    }
     if args.writes_to_stdout() {
         return extract_to_stdout(args, global, output).await;
     }
@@ -112,11 +126,17 @@ async fn extract_to_stdout(args: &Args, global: &GlobalArgs, output: &Output) ->
     Ok(ExitCode::SUCCESS)
 }
 
-async fn stream_archive((package, image): (&Package, &Image<'_>), output: &Output) -> Result<u64> {
+/// Refuses to write an archive to a terminal.
+fn refuse_terminal() -> Result<()> {
     if std::io::stdout().is_terminal() {
         let message = "refusing to write an image archive to a terminal";
         return Err(CliError::usage(message).hint("use `-o FILE`, or redirect the output"));
     }
+    Ok(())
+}
+
+async fn stream_archive((package, image): (&Package, &Image<'_>), output: &Output) -> Result<u64> {
+    refuse_terminal()?;
     let shown = output.progress("extract");
     let (mut stdout, progress) = (tokio::io::stdout(), shown.shared());
     let to: (&mut (dyn AsyncWrite + Unpin + Send), _) = (&mut stdout, Path::new(STDOUT));

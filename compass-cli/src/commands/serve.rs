@@ -1,72 +1,226 @@
 //! `compass serve`.
 
+mod hosts_toml;
+mod login;
+mod upstream;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use compass_bundle::store::open_source;
+use compass_bundle::{Bundle, Error as BundleError, ImageCatalog};
 use compass_registry::Error;
-use compass_registry::server::{BasicAuth, Server, ServerOptions};
-use compass_registry::storage::DiskStorage;
+use compass_registry::server::{Server, ServerOptions, TlsIdentity};
+use compass_registry::storage::{DiskStorage, Storage};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use self::hosts_toml::HostsToml;
+use self::login::basic_auth;
+use self::upstream::{Upstream, open_cache, parse_size, parse_upstream};
 use crate::error::{CliError, Result};
+use crate::global_args::GlobalArgs;
 use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The directory of the registry, which clients may push to
-    #[arg(long, value_name = "DIR", required = true)]
+    /// The images to serve, read-only: bundles (paths, or http, https, s3 or oss URLs), and
+    /// directories with an OCI layout
+    #[arg(value_name = "BUNDLE", required_unless_present_any = ["writable", "upstream"])]
+    sources: Vec<String>,
+    /// Serves a registry that stores images in this directory, and that clients may push to
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["sources", "upstream", "hosts_toml"])]
     writable: Option<PathBuf>,
+    /// Serves the images of another registry, which are fetched when a client asks for them
+    #[arg(long, value_name = "URL", conflicts_with = "sources", requires = "cache",
+          value_parser = parse_upstream)]
+    upstream: Option<Upstream>,
+    /// The directory that keeps the images of --upstream
+    #[arg(long, value_name = "DIR", requires = "upstream")]
+    cache: Option<PathBuf>,
+    /// The maximum size of the images in --cache; those not used for the longest time are removed
+    #[arg(long, value_name = "SIZE", default_value = "32GiB", value_parser = parse_size)]
+    cache_size: u64,
     /// The address to listen on; port 0 selects a free port
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "HOST:PORT", value_parser = address)]
     listen: String,
-    /// The user that every client must log in as, with the password of --password-file
-    #[arg(long, requires = "password_file")]
+    /// The certificate of the server in PEM form, followed by those of its issuers
+    #[arg(long, requires = "tls_key", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The key of --tls-cert in PEM form
+    #[arg(long, requires = "tls_cert", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// The user that every client must log in as, with the password of --password-file or of the
+    /// environment variable `COMPASS_SERVE_PASSWORD`
+    #[arg(long)]
     user: Option<String>,
     /// A file whose first line is the password of --user
     #[arg(long, requires = "user", value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// The maximum number of blobs that are sent at a time; further requests wait up to 10 s, and
+    /// then get status 503
+    #[arg(long, value_name = "N", default_value_t = 256,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    max_streams: u32,
     /// How long the body of a request may pause before the request fails
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     body_idle_timeout: u64,
+    /// Prints the configuration of containerd for nodes that reach this server at an address, and
+    /// exits
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    hosts_toml: Option<String>,
 }
 
-pub(crate) async fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let Some(directory) = &args.writable else {
-        return Err(CliError::usage("name a directory with `--writable DIR`"));
+/// What a server tells about itself when it is ready.
+struct Description {
+    text: String,
+    json: Value,
+    is_writable: bool,
+}
+
+pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
+    if let Some(directory) = &args.writable {
+        let (storage, description) = open_writable(directory).await?;
+        return serve(storage, args, description, output).await;
+    }
+    if let (Some(upstream), Some(directory)) = (&args.upstream, &args.cache) {
+        return serve_cache(upstream, directory, args, global, output).await;
+    }
+    let catalog = open_catalog(&args.sources, global).await?;
+    if let Some(address) = &args.hosts_toml {
+        let hosts = catalog.hosts().map(str::to_owned).collect();
+        let is_tls = args.tls_cert.is_some();
+        return HostsToml { address, is_tls, hosts, is_plain_http: false }.print(output);
+    }
+    let (sources, images) = (catalog.source_names(), catalog.tag_count());
+    let description = Description {
+        text: format!("{images} images of {}", sources.join(", ")),
+        json: json!({"sources": sources, "images": images}),
+        is_writable: false,
     };
-    let basic_auth = match (&args.user, &args.password_file) {
-        (Some(user), Some(file)) => Some(BasicAuth::new(user, &read_password(file)?)),
-        _ => None,
+    serve(catalog, args, description, output).await
+}
+
+async fn serve_cache(
+    upstream: &Upstream,
+    directory: &Path,
+    args: &Args,
+    global: &GlobalArgs,
+    output: &Output,
+) -> Result<ExitCode> {
+    if let Some(address) = &args.hosts_toml {
+        let (hosts, is_tls) = (vec![upstream.host.clone()], args.tls_cert.is_some());
+        let is_plain_http = upstream.is_plain_http;
+        return HostsToml { address, is_tls, hosts, is_plain_http }.print(output);
+    }
+    let storage = open_cache(upstream, directory, args.cache_size, global).await?;
+    let (host, shown) = (&upstream.host, directory.display().to_string());
+    let description = Description {
+        text: format!("the images of {host}, cached in {shown}"),
+        json: json!({"upstream": host, "directory": shown}),
+        is_writable: false,
     };
+    serve(storage, args, description, output).await
+}
+
+async fn open_writable(directory: &Path) -> Result<(DiskStorage, Description)> {
     let storage = DiskStorage::open_exclusive(directory).await.map_err(|error| {
         let is_foreign = matches!(error, Error::InvalidContent { .. });
         let error = CliError::from(error);
         if is_foreign { error.into_config() } else { error }
     })?;
+    let shown = directory.display().to_string();
+    let json = json!({"directory": shown});
+    Ok((storage, Description { text: shown, json, is_writable: true }))
+}
+
+/// Opens bundles and OCI layouts.
+async fn open_catalog(sources: &[String], global: &GlobalArgs) -> Result<ImageCatalog> {
+    let mut catalog = ImageCatalog::default();
+    for source in sources {
+        let path = Path::new(source);
+        if path.is_dir() {
+            catalog.add_layout(path).await?;
+        } else {
+            let file = open_source(source, &global.retry_policy()).await?;
+            catalog.add_bundle(&Bundle::read(file).await.map_err(not_served)?)?;
+        }
+    }
+    Ok(catalog)
+}
+
+/// Explains how to serve a package that has no offsets.
+fn not_served(error: BundleError) -> CliError {
+    let is_foreign = matches!(error, BundleError::NotABundle { .. });
+    let error = CliError::from(error);
+    match is_foreign {
+        true => error.hint(
+            "packages of other tools can only be read from start to end: push one to a registry \
+             with `compass install`, or extract its images with `compass extract PACKAGE --image \
+             REFERENCE --layout -o DIR` and serve DIR",
+        ),
+        false => error,
+    }
+}
+
+async fn serve(
+    storage: impl Storage,
+    args: &Args,
+    description: Description,
+    output: &Output,
+) -> Result<ExitCode> {
+    let login = basic_auth(args.user.as_deref(), args.password_file.as_deref())?;
+    let (has_login, tls) = (login.is_some(), tls_identity(args)?);
+    let is_tls = tls.is_some();
+    let options = ServerOptions::default()
+        .basic_auth(login)
+        .read_only(!description.is_writable)
+        .tls(tls)
+        .max_streams(usize::try_from(args.max_streams).unwrap_or(usize::MAX))
+        .body_idle_timeout(Duration::from_secs(args.body_idle_timeout));
     raise_open_file_limit();
-    let is_open = basic_auth.is_none();
-    let body_idle_timeout = Duration::from_secs(args.body_idle_timeout);
-    let options =
-        ServerOptions::default().basic_auth(basic_auth).body_idle_timeout(body_idle_timeout);
     let server = Server::start(storage, &args.listen, options).await?;
     let host = server.host();
     let is_local = host.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
-    if is_open && !is_local {
+    if !is_local {
+        warn_of_exposure(&description, has_login, is_tls, output);
+    }
+    output.result(
+        || {
+            let mut json = description.json.clone();
+            json["host"] = json!(host);
+            json["tls"] = json!(is_tls);
+            json
+        },
+        || format!("{host} serves {}; stop it with Ctrl-C\n", description.text),
+    );
+    server.stopped().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn warn_of_exposure(description: &Description, has_login: bool, is_tls: bool, output: &Output) {
+    if description.is_writable && !has_login {
         output.warn(
             "every client that can reach this address can push and delete: require a login with \
              `--user NAME --password-file FILE`, or listen on 127.0.0.1",
         );
     }
-    output.result(
-        || json!({"host": host, "directory": directory.display().to_string()}),
-        || format!("{host} serves {}; stop it with Ctrl-C\n", directory.display()),
-    );
-    server.stopped().await?;
-    Ok(ExitCode::SUCCESS)
+    if has_login && !is_tls {
+        output.warn("passwords are sent without encryption: use `--tls-cert` and `--tls-key`");
+    }
+}
+
+fn tls_identity(args: &Args) -> Result<Option<TlsIdentity>> {
+    let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else { return Ok(None) };
+    let read = |path: &Path| {
+        std::fs::read(path)
+            .map_err(|error| CliError::usage(format!("cannot read {}: {error}", path.display())))
+    };
+    let identity = TlsIdentity::from_pem(&read(certificate)?, &read(key)?)?;
+    Ok(Some(identity))
 }
 
 /// Validates the form `HOST:PORT`. Listening fails later if the address is not available.
@@ -86,15 +240,4 @@ fn raise_open_file_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::debug!(%error, "cannot raise the limit of open files");
     }
-}
-
-fn read_password(file: &PathBuf) -> Result<String> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        CliError::usage(format!("cannot read the password file {}: {error}", file.display()))
-    })?;
-    let password = text.lines().next().unwrap_or_default();
-    if password.is_empty() {
-        return Err(CliError::usage(format!("the password file {} is empty", file.display())));
-    }
-    Ok(password.to_owned())
 }

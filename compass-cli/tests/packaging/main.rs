@@ -3,9 +3,11 @@
 
 mod gate;
 mod history;
+mod image_set;
 mod outputs;
 mod platforms;
 mod recompress;
+mod serving;
 mod world;
 
 use std::os::unix::fs::FileTypeExt as _;

@@ -86,14 +86,20 @@ impl World {
         wait_for(|| TcpStream::connect(host).is_ok(), name);
     }
 
-    /// Starts `compass serve`; returns its host.
+    /// Starts `compass serve --writable`; returns its host.
     pub(crate) fn serve(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
         let host = free();
-        command.args(["serve", "--writable", "served", "--listen", &host]).args(arguments);
-        self.spawn(command.current_dir(self.directory.path()), "serve");
-        wait_for(|| TcpStream::connect(&host).is_ok(), "serve");
+        self.serve_at(&host, &[&["--writable", "served"], arguments].concat());
         host
+    }
+
+    /// Starts `compass serve` at an address; returns the ID of the process.
+    pub(crate) fn serve_at(&self, host: &str, arguments: &[&str]) -> u32 {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
+        command.args(["serve", "--listen", host]).args(arguments);
+        let process = self.spawn(command.current_dir(self.directory.path()), "serve");
+        wait_for(|| TcpStream::connect(host).is_ok(), "serve");
+        process
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -201,7 +207,8 @@ impl World {
         self.spawn(command.args(arguments).current_dir(self.directory.path()), name);
     }
 
-    fn spawn(&self, command: &mut Command, name: &str) {
+    /// Starts a program; returns the ID of its process.
+    fn spawn(&self, command: &mut Command, name: &str) -> u32 {
         let log = std::fs::File::create(self.path(&format!("{name}.log"))).unwrap();
         let child = command
             .stdin(Stdio::null())
@@ -209,7 +216,9 @@ impl World {
             .stderr(log)
             .spawn()
             .unwrap();
+        let id = child.id();
         self.children.lock().unwrap().push(child);
+        id
     }
 }
 

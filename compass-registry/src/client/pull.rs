@@ -183,6 +183,26 @@ pub(super) async fn has_first_byte(
     }
 }
 
+/// Returns the size of a blob in bytes, or `None` if it does not exist.
+pub(super) async fn blob_size(
+    transport: &Transport,
+    repository: &Repository,
+    digest: &Digest,
+) -> Result<Option<u64>, Error> {
+    let request = transport.request(Method::HEAD, repository, &format!("blobs/{digest}"), "pull");
+    let response = match transport.send(&request, is_ok).await {
+        Ok(response) => response,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let length = header(&response, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let invalid = || Error::InvalidResponse {
+        what: format!("blob {}/{repository}@{digest}", transport.host()),
+        reason: "the response has no Content-Length".to_owned(),
+    };
+    length.map(Some).ok_or_else(invalid)
+}
+
 /// Opens a range of a blob, without retrying. The reader of the stream resumes it.
 pub(super) async fn blob(
     transport: &Transport,

@@ -7,8 +7,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
-use super::Registry;
 use super::error::ApiError;
+use super::{Registry, stream_limit};
 use crate::{Digest, Repository};
 
 impl Registry {
@@ -49,7 +49,9 @@ impl Registry {
         let body = if request.method == Method::HEAD {
             Body::empty()
         } else {
-            Body::from_stream(self.storage.read_blob(repository, digest, range.clone()).await?)
+            let permit = self.streams.acquire(&self.metrics).await?;
+            let bytes = self.storage.read_blob(repository, digest, range.clone()).await?;
+            stream_limit::body(bytes, permit, &self.metrics)
         };
         let mut response = body.into_response();
         let headers = response.headers_mut();

@@ -8,21 +8,29 @@ use std::time::Duration;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 
-use super::ServerOptions;
 use super::activity::{Activity, TrackedStream};
+use super::{ServerOptions, TlsIdentity};
 
 /// The delay before accepting again after the system lacked resources for a connection.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
 /// An upper limit of timeouts that is safe to add to any point in time.
 const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
+
+/// The time limit for the handshake of TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The bytes of a response that may wait for a slow client in memory, and the maximum size of the
+/// headers of a request.
+const MAX_BUFFERED: usize = 128 << 10;
 
 /// The interval between two searches for an idle connection to close.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(250);
@@ -39,7 +47,8 @@ pub(super) async fn serve(
     let patience = options.connection_idle_timeout.min(MAX_TIMEOUT);
     let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(patience);
+    http.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(MAX_BUFFERED);
+    let tls = options.tls.as_ref().map(TlsIdentity::acceptor);
     loop {
         let (permit, socket) = tokio::select! {
             next = accept(&listener, &slots) => next,
@@ -47,17 +56,13 @@ pub(super) async fn serve(
         };
         let activity = Arc::new(Activity::new());
         let service = router.clone().layer(Extension(Arc::clone(&activity)));
-        let mut socket = TimeoutStream::new(TrackedStream::new(socket, Arc::clone(&activity)));
-        // A client that does not read its response must not hold a connection forever.
-        socket.set_write_timeout(Some(patience));
-        let socket = TokioIo::new(Box::pin(socket));
-        let connection =
-            graceful.watch(http.serve_connection(socket, TowerToHyperService::new(service)));
-        let place = slots.register(activity);
+        let socket = TrackedStream::new(socket, Arc::clone(&activity));
+        let connection = Connection { http: http.clone(), service, tls: tls.clone(), patience };
+        let (watcher, place) = (graceful.watcher(), slots.register(activity));
         let number = place.number;
         let handle = connections.spawn(async move {
             let _place = (permit, place);
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.run(socket, watcher).await {
                 tracing::debug!(%error, "a connection failed");
             }
         });
@@ -66,6 +71,40 @@ pub(super) async fn serve(
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+/// How to serve a connection.
+struct Connection {
+    http: http1::Builder,
+    service: Router,
+    tls: Option<TlsAcceptor>,
+    /// How long the client may be idle.
+    patience: Duration,
+}
+
+impl Connection {
+    async fn run(
+        self,
+        socket: TrackedStream<TcpStream>,
+        watcher: Watcher,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let mut socket = TimeoutStream::new(socket);
+        // A client that does not read its response must not hold a connection forever.
+        socket.set_write_timeout(Some(self.patience));
+        let (socket, service) = (Box::pin(socket), TowerToHyperService::new(self.service));
+        match self.tls {
+            None => {
+                let served = self.http.serve_connection(TokioIo::new(socket), service);
+                Ok(watcher.watch(served).await?)
+            }
+            Some(tls) => {
+                let accepted =
+                    tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(socket)).await??;
+                let served = self.http.serve_connection(TokioIo::new(accepted), service);
+                Ok(watcher.watch(served).await?)
+            }
+        }
+    }
 }
 
 /// Connection slots, and the connections that occupy them.
@@ -80,10 +119,10 @@ struct ConnectionSlots {
 #[derive(Default)]
 struct OpenConnections {
     count: u64,
-    connections: HashMap<u64, Connection>,
+    connections: HashMap<u64, OpenConnection>,
 }
 
-struct Connection {
+struct OpenConnection {
     activity: Arc<Activity>,
     /// Aborts the connection; `None` until its task has been spawned.
     handle: Option<AbortHandle>,
@@ -136,7 +175,7 @@ impl ConnectionSlots {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.count += 1;
         let number = open.count;
-        open.connections.insert(number, Connection { activity, handle: None });
+        open.connections.insert(number, OpenConnection { activity, handle: None });
         SlotGuard { number, open: Arc::clone(&self.open) }
     }
 

@@ -6,6 +6,9 @@ use serde_json::json;
 
 use crate::Error;
 
+/// The seconds after which a client may repeat a request that found the server busy.
+const RETRY_AFTER: &str = "5";
+
 #[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
@@ -56,6 +59,10 @@ impl From<Error> for ApiError {
             return Self::blob_unknown();
         }
         tracing::error!(error = &error as &dyn std::error::Error, "the storage failed");
+        if let Error::Upstream { source } = &error {
+            let message = format!("the upstream registry failed: {source}");
+            return Self::new(StatusCode::BAD_GATEWAY, "UNKNOWN", message);
+        }
         if let Error::Io { source, .. } = &error
             && let Some(message) = no_room(source.kind())
         {
@@ -81,6 +88,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static(r#"Basic realm="compass""#);
             headers.insert(header::WWW_AUTHENTICATE, challenge);

@@ -209,7 +209,7 @@ impl BlobFiles {
         Ok(())
     }
 
-    fn path(&self, digest: &Digest) -> PathBuf {
+    pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
         path_in(&self.directory, digest)
     }
 }

@@ -22,14 +22,26 @@ const CHUNK: usize = 64 << 10;
 /// Reads a range of a file, up to the end of the file at most.
 pub(crate) async fn read_chunks(path: PathBuf, range: Range<u64>) -> Result<ByteStream, Error> {
     let opened = path.clone();
-    let reader = spawn_blocking(move || Reader::open(opened, range)).await;
-    let reader = reader.map_err(io::Error::from).and_then(|opened| opened);
-    let reader = reader.map_err(|error| failed(&path, error))?;
+    let open = move || -> io::Result<_> {
+        let file = File::open(opened)?;
+        let size = file.metadata()?.len();
+        Ok((file, size))
+    };
+    let opened = spawn_blocking(open).await.map_err(io::Error::from).and_then(|opened| opened);
+    let (file, size) = opened.map_err(|error| failed(&path, error))?;
+    Ok(stream_file(Arc::new(file), path, range.start..range.end.min(size)))
+}
+
+/// Reads a range of an open file in chunks; `path` names it in errors.
+///
+/// The stream yields [`Error::Io`] if the file is shorter than the range.
+pub fn stream_file(file: Arc<File>, path: PathBuf, range: Range<u64>) -> ByteStream {
+    let reader = Reader { file, rest: range, memory: BufferPool::default() };
     let pieces = stream::try_unfold(reader, move |reader| {
         let path = path.clone();
         async move { reader.next().await.map_err(|error| failed(&path, error)) }
     });
-    Ok(pieces.boxed())
+    pieces.boxed()
 }
 
 struct Reader {
@@ -39,13 +51,6 @@ struct Reader {
 }
 
 impl Reader {
-    fn open(path: PathBuf, range: Range<u64>) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let size = file.metadata()?.len();
-        let rest = range.start..range.end.min(size);
-        Ok(Self { file: Arc::new(file), rest, memory: BufferPool::default() })
-    }
-
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
         let (start, end) = (self.rest.start, self.rest.end);
         let size = usize::try_from(end.saturating_sub(start)).unwrap_or(CHUNK).min(CHUNK);

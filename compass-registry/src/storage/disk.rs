@@ -1,3 +1,4 @@
+mod cached_files;
 mod stale_files;
 
 use std::collections::HashSet;

@@ -6,7 +6,7 @@ use crate::Error;
 
 /// A name in an archive.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(crate) enum Name {
     Full(Reference),
     /// A tag without a repository, as the image layout specification defines it.
     Tag(Tag),
@@ -17,7 +17,7 @@ pub(super) enum Name {
 }
 
 /// Parses an image name of `manifest.json` or of containerd.
-pub(super) fn read_name(name: &str) -> Name {
+pub(crate) fn read_name(name: &str) -> Name {
     if name.is_empty() || name.contains("<none>") {
         return Name::None;
     }
@@ -25,7 +25,7 @@ pub(super) fn read_name(name: &str) -> Name {
 }
 
 /// Parses the annotation `org.opencontainers.image.ref.name`: a tag, or a whole name.
-pub(super) fn read_ref_name(name: &str) -> Name {
+pub(crate) fn read_ref_name(name: &str) -> Name {
     match name.parse() {
         Ok(tag) if !name.contains(['/', ':', '@']) => Name::Tag(tag),
         _ => read_name(name),
@@ -53,7 +53,7 @@ fn normalize_docker_name(name: &str) -> String {
 const MAX_STEM: usize = 100;
 
 /// A reference for an image without a name, from the name of its archive, and its tag or digest.
-pub(super) fn unnamed_reference(
+pub(crate) fn unnamed_reference(
     archive: &str,
     tag: Option<&str>,
     digest: &Digest,
