@@ -8,6 +8,8 @@ mod min_speed;
 #[cfg(feature = "store")]
 mod object;
 mod path;
+#[cfg(feature = "store")]
+mod shard;
 mod stored_bundle;
 #[cfg(feature = "store")]
 mod url;
@@ -32,6 +34,8 @@ pub(crate) use self::min_speed::TooSlow;
 #[cfg(feature = "store")]
 pub use self::object::{ObjectFile, ObjectStore, StoreCheck, StoreEnvironment, UnfinishedUpload};
 pub use self::path::store_path;
+#[cfg(feature = "store")]
+pub use self::shard::{SentShard, Shard, ShardOptions};
 pub use self::stored_bundle::StoredBundle;
 #[cfg(feature = "store")]
 pub use self::url::redact_url;
@@ -96,6 +100,12 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// The errors of the store.
     async fn list(&self) -> Result<Vec<StoredBundle>, Error>;
+
+    /// Finds the published bundle that has the path of this document. Its content may differ.
+    ///
+    /// # Errors
+    /// The errors of the store.
+    async fn find(&self, document: &BundleDocument) -> Result<Option<StoredBundle>, Error>;
 }
 
 /// The options of [`Store::publish`].
@@ -135,12 +145,21 @@ pub struct Published {
     /// The bytes of the bundle that this call has sent to the store, without those that an earlier
     /// call had sent.
     pub sent: u64,
+    /// The bytes that this call has copied from other bundles inside the store.
+    pub copied: u64,
 }
 
 impl Published {
     /// Describes a published bundle, of which `sent` bytes were sent to the store.
     pub fn new(url: String, size: u64, digest: Digest, sent: Option<u64>) -> Self {
-        Self { url, size, digest, present: sent.is_none(), sent: sent.unwrap_or_default() }
+        let (present, sent) = (sent.is_none(), sent.unwrap_or_default());
+        Self { url, size, digest, present, sent, copied: 0 }
+    }
+
+    /// Sets [`copied`](field@Self::copied).
+    #[must_use]
+    pub fn copied(self, copied: u64) -> Self {
+        Self { copied, ..self }
     }
 }
 
@@ -159,6 +178,8 @@ pub struct StoreOptions {
     /// Publishes to buckets of OSS with versioning as well, in which published bundles can be
     /// replaced.
     pub allow_versioned: bool,
+    /// Copies blobs from published bundles of the same name inside the store instead of sending them.
+    pub copy: bool,
 }
 
 #[cfg(feature = "store")]
@@ -169,6 +190,7 @@ impl Default for StoreOptions {
             retry: RetryPolicy::default(),
             http: HttpOptions::default(),
             allow_versioned: false,
+            copy: true,
         }
     }
 }
@@ -191,6 +213,12 @@ impl StoreOptions {
     #[must_use]
     pub fn allow_versioned(self, allow_versioned: bool) -> Self {
         Self { allow_versioned, ..self }
+    }
+
+    /// Sets [`copy`](field@Self::copy).
+    #[must_use]
+    pub fn copy(self, copy: bool) -> Self {
+        Self { copy, ..self }
     }
 
     /// Sets [`http`](field@Self::http).

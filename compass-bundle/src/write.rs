@@ -33,6 +33,8 @@ use self::concurrency::AdaptiveConcurrency;
 use self::fetch::FetchStage;
 use self::hash::HashStage;
 use self::output::{Output, journal_path};
+#[cfg(feature = "store")]
+pub(crate) use self::stream::stream_members;
 pub use self::stream::{OutputStream, stream, write_into};
 use crate::Error;
 use crate::format::member::Member;

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     bump, check, completions, demo, diff, doctor, explain, extract, images, init, inspect, install,
-    installed, man, package, pr, publish, review, serve, store, sync, verify,
+    installed, man, package, pr, publish, release, review, serve, store, sync, verify,
 };
 use crate::global_args::GlobalArgs;
 
@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Diff(diff::Args),
     /// Uploads a bundle to the store, where it becomes immutable
     Publish(publish::Args),
+    /// Checks, syncs, packages and publishes a target
+    Release(release::Args),
     /// Lists the bundles in a store, and removes interrupted uploads
     Store(store::Args),
     /// Installs bundles at a site: pushes images, hands the YAML over
@@ -109,6 +111,7 @@ impl Command {
             Self::Sync(_) | Self::Install(_) => {
                 "copied blobs and images are kept: run the same command to copy the rest"
             }
+            Self::Release(_) => "what was done is kept: run the same command to continue",
             Self::Publish(_) => {
                 "the uploaded parts are kept: run the same command to send the rest"
             }

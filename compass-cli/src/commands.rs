@@ -17,6 +17,7 @@ pub(crate) mod man;
 pub(crate) mod package;
 pub(crate) mod pr;
 pub(crate) mod publish;
+pub(crate) mod release;
 pub(crate) mod review;
 pub(crate) mod serve;
 pub(crate) mod store;
@@ -59,6 +60,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode> {
         Command::Diff(args) => diff::run(args, global, output).await,
         Command::Verify(args) => verify::run(args, global, output).await,
         Command::Publish(args) => publish::run(args, global, output).await,
+        Command::Release(args) => release::run(args, global, output).await,
         Command::Install(args) => install::run(args, global, output).await,
         Command::Installed(args) => installed::run(args, output),
         Command::Pr(args) => pr::run(args, global, output).await,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use compass_bundle::WriteOptions;
-use compass_bundle::store::{Store, StoreOptions, open_store};
+use compass_bundle::store::StoreOptions;
 use compass_registry::{CopyOptions, Progress, RetryPolicy};
 
 /// The options that `-h` omits are in the last lines of `compass -h`, and in the long help.
@@ -64,15 +64,6 @@ impl GlobalArgs {
         RetryPolicy::default()
             .connect_retry(Duration::from_secs(self.retry_connect))
             .min_speed(self.min_speed)
-    }
-
-    /// Opens the store at a URL.
-    pub(crate) fn open_store(
-        &self,
-        url: &str,
-        allow_versioned: bool,
-    ) -> Result<Arc<dyn Store>, compass_bundle::Error> {
-        open_store(url, &self.store_options().allow_versioned(allow_versioned))
     }
 
     pub(crate) fn store_options(&self) -> StoreOptions {

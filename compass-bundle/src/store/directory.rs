@@ -86,6 +86,15 @@ impl Store for DirectoryStore {
         let directory = self.directory.clone();
         blocking(move || list(&directory)).await
     }
+
+    async fn find(&self, document: &BundleDocument) -> Result<Option<StoredBundle>, Error> {
+        let (directory, path) = (self.directory.clone(), store_path(document)?);
+        blocking(move || {
+            let path = directory.join(path);
+            if path.is_file() { stored_bundle(&directory, &path) } else { Ok(None) }
+        })
+        .await
+    }
 }
 
 /// Runs blocking file I/O on a thread for blocking work.

@@ -3,14 +3,22 @@
 mod address;
 mod checksum;
 mod client;
+mod copies;
 mod diagnose;
+mod file_parts;
 mod inventory;
 mod object_file;
+mod part;
 mod part_layout;
-mod part_reader;
 mod publish;
+mod read_back;
+mod repeated_blob;
+mod send_input;
 mod settings;
+mod unit_reader;
+mod units;
 mod upload;
+mod upload_marker;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +26,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use compass_registry::http::Proxy;
 use compass_registry::{ImageSource, Progress};
-use futures_util::StreamExt as _;
 use reqwest::redirect::Policy;
 
 use self::address::{ObjectAddress, Provider};
@@ -27,25 +34,29 @@ pub use self::diagnose::StoreCheck;
 pub use self::inventory::UnfinishedUpload;
 pub use self::object_file::ObjectFile;
 use self::part_layout::PartLayout;
-use self::part_reader::PartReader;
-use self::publish::Object;
+use self::publish::{Input, Object};
 pub use self::settings::StoreEnvironment;
 use self::settings::{ConfigFiles, Settings};
-use super::{PublishOptions, Published, Store, StoreOptions, StoredBundle, store_path};
+use super::{
+    PublishOptions, Published, SentShard, Shard, ShardOptions, Store, StoreOptions, StoredBundle,
+    store_path,
+};
 use crate::format::document::BundleDocument;
-use crate::read::{BundleSource as _, LocalFile, check_sidecar};
-use crate::{BundlePlan, Error, WriteOptions};
+use crate::read::LocalFile;
+use crate::{Bundle, BundlePlan, Error, WriteOptions};
 
 /// A bucket, or a prefix of keys in it.
 ///
 /// A bundle is uploaded in parts, and appears when all of them have arrived, unless another object
 /// has its name. An interrupted upload stays in the storage: the next run, on any machine, sends
-/// only the parts that are missing or have other bytes.
+/// only the parts that are missing or have other bytes. Parts of a layer that another bundle of the
+/// same name has are copied inside the storage.
 #[derive(Debug, Clone)]
 pub struct ObjectStore {
     client: Client,
     address: ObjectAddress,
     allow_versioned: bool,
+    copy: bool,
 }
 
 impl ObjectStore {
@@ -57,7 +68,8 @@ impl ObjectStore {
     /// [`Error::InvalidAddress`] if the URL or a setting is invalid.
     pub fn open(address: &str, options: &StoreOptions) -> Result<Self, Error> {
         let (client, address) = connect(address, options)?;
-        Ok(Self { client, address, allow_versioned: options.allow_versioned })
+        let StoreOptions { allow_versioned, copy, .. } = *options;
+        Ok(Self { client, address, allow_versioned, copy })
     }
 
     /// Lists the unfinished uploads of bundles.
@@ -82,23 +94,56 @@ impl ObjectStore {
         diagnose::diagnose(&self.client, &self.address).await
     }
 
-    async fn upload(
+    /// Sends a share of a planned bundle. The process that sends the last missing part completes it.
+    ///
+    /// Any process, on any machine and at any time, may send any share. The processes exchange
+    /// nothing but the parts in the storage. A share that was sent already is not sent again.
+    ///
+    /// # Errors
+    /// As [`Store::write`]; [`Error::InvalidInput`] if the bundle is too large to be shared.
+    pub async fn write_shard(
         &self,
-        document: &BundleDocument,
-        size: u64,
-        (read, check): (&(dyn Fn(PartLayout) -> PartReader + Sync), &publish::CheckDigest<'_>),
-        progress: &dyn Progress,
-    ) -> Result<Published, Error> {
-        let path = store_path(document)?;
+        plan: &Arc<BundlePlan>,
+        source: Arc<dyn ImageSource>,
+        shard: &ShardOptions,
+        options: &WriteOptions,
+    ) -> Result<SentShard, Error> {
+        self.send(plan, Input::Source(source), (shard, &options.progress)).await
+    }
+
+    /// Sends a bundle, or a share of it.
+    async fn send(
+        &self,
+        plan: &Arc<BundlePlan>,
+        input: Input<'_>,
+        (shard, progress): (&ShardOptions, &Arc<dyn Progress>),
+    ) -> Result<SentShard, Error> {
+        let path = store_path(plan.document())?;
         let address = self.address.join(&path.display().to_string());
         self.require_unversioned().await?;
-        let layout = PartLayout::new(size).ok_or_else(|| {
+        let layout = PartLayout::new(plan).ok_or_else(|| {
+            let size = plan.size();
             Error::InvalidInput(format!("a bundle of {size} bytes is too large for the store"))
         })?;
-        progress.add_total(size);
-        Object { client: &self.client, address, path: &path, layout, read, check, progress }
-            .publish()
-            .await
+        if !layout.is_aligned() && shard.shard.count() > 1 {
+            return Err(Error::InvalidInput(format!(
+                "a bundle of {} bytes is too large to be sent in shards",
+                plan.size()
+            )));
+        }
+        let object = Object {
+            client: &self.client,
+            store: &self.address,
+            address,
+            path: &path,
+            plan,
+            layout,
+            input,
+            options: *shard,
+            copies: self.copy,
+            progress,
+        };
+        object.publish().await
     }
 }
 
@@ -114,10 +159,15 @@ impl Store for ObjectStore {
         document: &BundleDocument,
         options: &PublishOptions,
     ) -> Result<Published, Error> {
-        let file = LocalFile::open(bundle)?;
-        let read = |layout| PartReader::of_file(file.clone(), layout);
-        let check = |digest| check_sidecar(bundle, digest);
-        self.upload(document, file.size(), (&read, &check), &*options.progress).await
+        let opened = Bundle::open(bundle).await?;
+        if opened.document() != document {
+            let message = format!("{} has another bundle.json", bundle.display());
+            return Err(Error::InvalidInput(message));
+        }
+        let plan = Arc::new(opened.plan().clone());
+        let input = Input::File { file: LocalFile::open(bundle)?, path: bundle };
+        let whole = ShardOptions::new(Shard::WHOLE);
+        published(self.send(&plan, input, (&whole, &options.progress)).await?)
     }
 
     async fn write(
@@ -126,16 +176,18 @@ impl Store for ObjectStore {
         source: Arc<dyn ImageSource>,
         options: &WriteOptions,
     ) -> Result<Published, Error> {
-        let read = |layout| {
-            let chunks = crate::stream(Arc::clone(plan), Arc::clone(&source));
-            PartReader::of_stream(chunks.boxed(), layout)
-        };
-        let check = |_| Ok(());
-        self.upload(plan.document(), plan.size(), (&read, &check), &*options.progress).await
+        let whole = ShardOptions::new(Shard::WHOLE);
+        let input = Input::Source(source);
+        published(self.send(plan, input, (&whole, &options.progress)).await?)
     }
 
     async fn list(&self) -> Result<Vec<StoredBundle>, Error> {
         inventory::bundles(&self.client, &self.address).await
+    }
+
+    async fn find(&self, document: &BundleDocument) -> Result<Option<StoredBundle>, Error> {
+        let path = store_path(document)?.display().to_string();
+        inventory::find(&self.client, &self.address, &path).await
     }
 }
 
@@ -155,6 +207,14 @@ impl ObjectStore {
             Err(error) => Err(Error::store("look at", &self.address.shown, error)),
         }
     }
+}
+
+/// Converts the result of sending the whole bundle.
+fn published(sent: SentShard) -> Result<Published, Error> {
+    let SentShard { url, size, present, sent, copied, digest, .. } = sent;
+    let digest = digest.ok_or_else(|| Error::store("upload", &url, "parts are missing"))?;
+    let published = Published::new(url, size, digest, (!present).then_some(sent));
+    Ok(published.copied(copied))
 }
 
 /// Creates the client of the bucket in an address.

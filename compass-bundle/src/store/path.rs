@@ -28,6 +28,16 @@ pub fn store_path(document: &BundleDocument) -> Result<PathBuf, Error> {
     Ok(directory.join(file))
 }
 
+/// The directory below which a store has all bundles of the same plugin, addon or product.
+#[cfg(feature = "store")]
+pub(super) fn siblings(document: &BundleDocument) -> String {
+    match document.kind {
+        BundleKind::Plugin => format!("plugins/{}", document.name),
+        BundleKind::Hotfix => "hotfixes/compass".to_owned(),
+        BundleKind::Product => format!("products/{}", document.name),
+    }
+}
+
 /// The product version in a HOTFIXVERSION: the part before its date.
 fn base_version(version: &str) -> &str {
     let date = version.match_indices('-').find(|(at, _)| {

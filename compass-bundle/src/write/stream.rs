@@ -1,5 +1,6 @@
 //! A bundle in order, for destinations that take a stream.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,7 +28,18 @@ pub fn stream(
     plan: Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
 ) -> impl Stream<Item = Result<Bytes, Error>> + Send {
-    let steps = BundleBytes { plan, source, next: 0, state: State::BetweenMembers, config: None };
+    let members = 0..plan.members().len();
+    stream_members(plan, source, members)
+}
+
+/// As [`stream`], for consecutive members of a bundle.
+pub(crate) fn stream_members(
+    plan: Arc<BundlePlan>,
+    source: Arc<dyn ImageSource>,
+    members: Range<usize>,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send {
+    let state = State::Start;
+    let steps = BundleBytes { plan, source, members, state, config: None };
     streams::try_unfold(steps, async |mut steps| {
         let bytes = steps.next().await?;
         Ok(bytes.map(|bytes| (bytes, steps)))
@@ -82,14 +94,15 @@ pub async fn write_into(
 struct BundleBytes {
     plan: Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
-    /// Index of the member after the current one.
-    next: usize,
+    /// The indexes of the members after the current one.
+    members: Range<usize>,
     state: State,
     /// The bytes of a configuration so far.
     config: Option<Vec<u8>>,
 }
 
 enum State {
+    Start,
     BetweenMembers,
     Run(RunChunks),
     Blob { number: usize, bytes: Box<VerifiedBlob>, encoder: MemberEncoder },
@@ -100,10 +113,11 @@ impl BundleBytes {
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             match std::mem::replace(&mut self.state, State::End) {
+                State::Start => {
+                    self.plan.require_bytes()?;
+                    self.state = State::BetweenMembers;
+                }
                 State::BetweenMembers => {
-                    if self.next == 0 {
-                        self.plan.require_bytes()?;
-                    }
                     if let Some(header) = self.begin_member()? {
                         return Ok(Some(header));
                     }
@@ -135,8 +149,8 @@ impl BundleBytes {
 
     /// Starts the next member, if there is one; for a blob, returns the headers before its content.
     fn begin_member(&mut self) -> Result<Option<Bytes>, Error> {
-        let Some(member) = self.plan.members().get(self.next) else { return Ok(None) };
-        self.next += 1;
+        let Some(number) = self.members.next() else { return Ok(None) };
+        let Some(member) = self.plan.members().get(number) else { return Ok(None) };
         let Content::Blob { blob: number, .. } = member.content else {
             self.state = RunChunks::new(&self.plan, member).map_or(State::End, State::Run);
             return Ok(None);

@@ -44,6 +44,15 @@ pub(crate) async fn plan(
     kind: BundleKind,
     include_archives: bool,
 ) -> BundlePlan {
+    BundlePlan::new(&contents(source, references, kind, include_archives).await).unwrap()
+}
+
+pub(crate) async fn contents(
+    source: &dyn ImageSource,
+    references: &[Reference],
+    kind: BundleKind,
+    include_archives: bool,
+) -> BundleContents {
     let mut images = Vec::new();
     for reference in references {
         let from = ImageRef::from(reference);
@@ -64,12 +73,11 @@ pub(crate) async fn plan(
         BundleKind::Product => ("compass", "v2.7.0"),
         _ => ("gpu", "v0.1.0"),
     };
-    let contents = BundleContents::new(kind, name, version, platform())
+    BundleContents::new(kind, name, version, platform())
         .modified(1_700_000_000)
         .files(files)
         .images(images)
-        .include_archives(include_archives);
-    BundlePlan::new(&contents).unwrap()
+        .include_archives(include_archives)
 }
 
 /// A product that contains only these images.

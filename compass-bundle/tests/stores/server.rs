@@ -71,6 +71,10 @@ pub(crate) struct Faults {
     pub(crate) is_versioned: AtomicBool,
     /// The last part that is accepted; 0 for no limit.
     pub(crate) last_part: AtomicU64,
+    /// Whether copies are refused.
+    pub(crate) refuses_copies: AtomicBool,
+    /// Whether copies contain other bytes.
+    pub(crate) changes_copies: AtomicBool,
 }
 
 impl Storage {
@@ -244,6 +248,9 @@ impl Storage {
         let number = query.get("partNumber").unwrap_or_default().parse::<u64>().unwrap();
         let prefix = if self.scheme == Scheme::Aws { "x-amz" } else { "x-oss" };
         let source = headers.get(format!("{prefix}-copy-source"));
+        if source.is_some() && self.state.faults.refuses_copies.load(Ordering::Relaxed) {
+            return Err((StatusCode::NOT_IMPLEMENTED, "NotImplemented"));
+        }
         if let Some(source) = source {
             let source = decode(source.to_str().unwrap());
             let key = source.strip_prefix(&format!("/{BUCKET}/")).unwrap();
@@ -251,8 +258,11 @@ impl Storage {
             let (start, end) = range["bytes=".len()..].split_once('-').unwrap();
             let mut content = self.state.content.lock().unwrap();
             let bytes = content.objects[key].bytes.clone();
-            let bytes =
-                Bytes::from(bytes).slice(start.parse::<usize>().unwrap()..=end.parse().unwrap());
+            let mut bytes = bytes[start.parse::<usize>().unwrap()..=end.parse().unwrap()].to_vec();
+            if self.state.faults.changes_copies.load(Ordering::Relaxed) {
+                bytes[0] ^= 1;
+            }
+            let bytes = Bytes::from(bytes);
             let etag = self.etag(&bytes);
             let upload = content.uploads.get_mut(upload).ok_or(NO_UPLOAD)?;
             upload.parts.insert(number, bytes);

@@ -9,7 +9,7 @@ use compass_bundle::document::BundleKind;
 use compass_bundle::store::{
     ObjectStore, PublishOptions, Published, Store, StoreEnvironment, StoreOptions, store_path,
 };
-use compass_bundle::{BundlePlan, Error, WriteOptions, write};
+use compass_bundle::{Bundle, BundleContents, BundlePlan, Error, WriteOptions, write};
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::random_bytes;
 use compass_registry::{Digest, RetryPolicy};
@@ -18,10 +18,11 @@ use crate::sample;
 use crate::server::Storage;
 use crate::signature::Scheme;
 
-/// A storage, and a bundle of three parts to publish.
+/// A storage, and a bundle of five parts to publish.
 pub(crate) struct World {
     pub(crate) storage: Storage,
     pub(crate) directory: tempfile::TempDir,
+    pub(crate) contents: BundleContents,
     pub(crate) plan: Arc<BundlePlan>,
     pub(crate) images: MemoryStorage,
     pub(crate) bundle: PathBuf,
@@ -29,19 +30,20 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new(scheme: Scheme) -> Self {
-        Self::with_layers(scheme, &[9_000_000, 9_000_000]).await
+        Self::with_layers(scheme, &[12_000_000, 12_000_000]).await
     }
 
     pub(crate) async fn with_layers(scheme: Scheme, sizes: &[usize]) -> Self {
         let layers = sizes.iter().zip(0..).map(|(size, seed)| random_bytes(seed, *size)).collect();
         let (images, references) = sample::store(&[layers]).await;
-        let plan = sample::plan(&images, &references, BundleKind::Plugin, false).await;
+        let contents = sample::contents(&images, &references, BundleKind::Plugin, false).await;
+        let plan = BundlePlan::new(&contents).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let source = Arc::new(images.clone());
         let written = write(&plan, source, directory.path(), &WriteOptions::default()).await;
         let bundle = written.unwrap().path;
         let storage = Storage::start(scheme).await;
-        Self { storage, directory, plan: Arc::new(plan), images, bundle }
+        Self { storage, directory, contents, plan: Arc::new(plan), images, bundle }
     }
 
     pub(crate) fn options(&self) -> StoreOptions {
@@ -61,8 +63,9 @@ impl World {
     }
 
     pub(crate) async fn publish_file(&self, file: &Path) -> Result<Published, Error> {
+        let bundle = Bundle::open(file).await?;
         let options = PublishOptions::default();
-        self.store().publish(file, self.plan.document(), &options).await
+        self.store().publish(file, bundle.document(), &options).await
     }
 
     pub(crate) async fn write(&self) -> Result<Published, Error> {
@@ -78,13 +81,26 @@ impl World {
         std::fs::read(&self.bundle).unwrap()
     }
 
-    /// Writes another file of the same size, whose first part differs.
-    pub(crate) fn other_file(&self, name: &str, seed: u64) -> PathBuf {
-        let mut bytes = self.bytes();
-        bytes[..1000].copy_from_slice(&random_bytes(seed, 1000));
-        let path = self.directory.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path
+    /// The plan of the next version, with these layers, and the source of its blobs.
+    pub(crate) async fn next_version(
+        &self,
+        layers: &[(u64, usize)],
+    ) -> (BundlePlan, MemoryStorage) {
+        let layers = layers.iter().map(|(seed, size)| random_bytes(*seed, *size)).collect();
+        let (images, references) = sample::store(&[layers]).await;
+        let mut contents = sample::contents(&images, &references, BundleKind::Plugin, false).await;
+        "v0.2.0".clone_into(&mut contents.version);
+        (BundlePlan::new(&contents).unwrap(), images)
+    }
+
+    /// Writes a bundle with the same name and size, and another time.
+    pub(crate) async fn other_bundle(&self, seed: u64) -> PathBuf {
+        let contents = self.contents.clone().modified(1_600_000_000 + seed);
+        let plan = BundlePlan::new(&contents).unwrap();
+        let directory = self.directory.path().join(format!("other{seed}"));
+        std::fs::create_dir(&directory).unwrap();
+        let source = Arc::new(self.images.clone());
+        write(&plan, source, &directory, &WriteOptions::default()).await.unwrap().path
     }
 
     /// Checks that the storage has the bundle and its checksum, and no unfinished upload.
@@ -96,7 +112,7 @@ impl World {
         assert_eq!(self.storage.uploads(), 0, "unfinished uploads");
     }
 
-    /// Lets an upload fail after two of its three parts. Returns the bytes in the storage.
+    /// Lets an upload fail after two of its parts. Returns the bytes in the storage.
     pub(crate) async fn interrupt(&self) -> u64 {
         let faults = &self.storage.state.faults;
         faults.last_part.store(2, Ordering::Relaxed);

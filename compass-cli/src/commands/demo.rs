@@ -230,7 +230,7 @@ impl Demo<'_> {
         let started = Instant::now();
         let mut written = Vec::new();
         let options = package::Options {
-            from: None,
+            origin: package::ImageOrigin::Release,
             platforms: package::platforms(self.repository, None)?,
             allow_other_platform: false,
             include_archives: false,

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::destination::Destination;
 use self::recompress::{Changed, Compression, StagingDir};
-use super::publish;
+use super::publish::{self, PublicationArgs};
 use crate::display::human_bytes;
 use crate::error::{CliError, Result};
 use crate::git::{Change, Git, History};
@@ -53,14 +53,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     gate: GateArgs,
     #[command(flatten)]
-    allow: publish::AllowArgs,
+    publication: PublicationArgs,
 }
 
 #[derive(Debug, clap::Args)]
-struct PlatformArgs {
+pub(super) struct PlatformArgs {
     /// The platforms to package, separated by commas, or `all` [default: the first of the policy]
     #[arg(long)]
-    platform: Option<String>,
+    pub(super) platform: Option<String>,
     /// Packages images for other platforms, with a warning, instead of failing
     #[arg(long, hide_short_help = true)]
     allow_other_platform: bool,
@@ -68,7 +68,7 @@ struct PlatformArgs {
 
 impl PlatformArgs {
     /// Whether images for other platforms are packaged. `--platform all` accepts every platform.
-    fn allows_others(&self) -> bool {
+    pub(super) fn allows_others(&self) -> bool {
         self.allow_other_platform || self.platform.as_deref() == Some("all")
     }
 }
@@ -80,9 +80,20 @@ impl Args {
     }
 }
 
+/// The registry that the images of a package are read from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ImageOrigin<'o> {
+    /// The release registry.
+    Release,
+    /// The source registry, before the images are synced.
+    Source,
+    /// The registry of `--from`.
+    Other(&'o RegistryPrefix),
+}
+
 /// The options of [`plan`].
 pub(crate) struct Options<'o> {
-    pub(crate) from: Option<&'o RegistryPrefix>,
+    pub(crate) origin: ImageOrigin<'o>,
     pub(crate) platforms: Platforms,
     pub(crate) allow_other_platform: bool,
     pub(crate) include_archives: bool,
@@ -101,7 +112,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     let release = repository.release_contents(&args.target)?;
     repository.require_no_errors(&repository.files_below(&release.paths), &args.gate, output)?;
     let options = Options {
-        from: args.from.as_ref(),
+        origin: args.from.as_ref().map_or(ImageOrigin::Release, ImageOrigin::Other),
         platforms: platforms(&repository, args.platform.platform.as_deref())?,
         allow_other_platform: args.platform.allows_others(),
         include_archives: args.include_archives,
@@ -121,8 +132,8 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         return Ok(ExitCode::SUCCESS);
     }
     let destination = Destination::new(args, &bundle.plan, global)?;
-    if destination.is_store() && !args.allow.allow_uncommitted {
-        publish::require_commit(bundle.plan.document())?;
+    if destination.is_store() && !args.publication.allow_uncommitted {
+        publish::require_commit(bundle.plan.document().commit.as_deref())?;
     }
     let staging = args.recompress.map(|_| destination.staging()).transpose()?;
     let (bundle, changed) = prepare(bundle, staging.as_ref(), options.jobs, output).await?;
@@ -150,10 +161,10 @@ async fn prepare(
 
 /// Warns of layers that old Docker versions cannot load. Recompression leaves only non-distributable
 /// ones, which only their owner may change.
-fn warn_of_zstd(plan: &BundlePlan, is_recompressed: bool, output: &Output) {
+pub(super) fn warn_of_zstd(plan: &BundlePlan, is_recompressed: bool, output: &Output) {
     let reason = match is_recompressed {
         true => "; it is non-distributable, so it was not recompressed",
-        false => " (`--recompress gzip` changes that)",
+        false => " (`package --recompress gzip` changes that)",
     };
     for (image, layer) in plan.zstd_layers() {
         output.warn(&format!(
@@ -170,19 +181,29 @@ pub(crate) async fn plan(
     registries: &Registries,
     output: &Output,
 ) -> Result<PlannedBundle> {
+    let change = LastChange::read(repository, &release.paths, output)?;
+    plan_at(&change, (repository, release), options, registries, output).await
+}
+
+/// As [`plan`], for files whose last change is known.
+pub(super) async fn plan_at(
+    change: &LastChange,
+    (repository, release): (&Repository, ReleaseContents),
+    options: &Options<'_>,
+    registries: &Registries,
+    output: &Output,
+) -> Result<PlannedBundle> {
     if release.images.is_empty() {
         return Err(CliError::check_failed(format!("{} has no image", release.name)));
     }
-    let references: Vec<_> = release.images.iter().map(|image| image.release.clone()).collect();
     let images::ResolvedImages { source, images } =
-        images::resolve(&references, options, registries, output).await?;
-    let (commit, modified) = last_change(repository, &release.paths, output)?;
+        images::resolve(&release.images, options, registries, output).await?;
     let platform = options.platforms.default_platform().clone();
     let named = platforms_in_name(&options.platforms, &default_platform(repository)?);
     let contents = BundleContents::new(release.kind, release.name, release.version, platform)
         .base_version(release.base)
-        .commit(commit)
-        .modified(modified)
+        .commit(change.commit.clone())
+        .modified(change.seconds)
         .files(release.files)
         .images(images)
         .platforms(named)
@@ -221,22 +242,27 @@ pub(crate) fn platforms(repository: &Repository, value: Option<&str>) -> Result<
     })
 }
 
-/// Returns the commit and time that the bundle names.
+/// The commit and time that a bundle names.
 ///
 /// They are those of the last change of its files, so that the same release always has the same
 /// bytes. `SOURCE_DATE_EPOCH` replaces the time; without either, it is 0.
-fn last_change(
-    repository: &Repository,
-    paths: &[String],
-    output: &Output,
-) -> Result<(Option<String>, u64)> {
-    let change = match repository.checkout.git() {
-        Some(git) => committed_change(git, repository, paths, output)?,
-        None => None,
-    };
-    let epoch = source_date_epoch::read()?;
-    let (commit, seconds) = change.map(|change| (change.commit, change.seconds)).unzip();
-    Ok((commit, epoch.or(seconds).unwrap_or(0)))
+pub(super) struct LastChange {
+    /// The commit; `None` if the files differ from it.
+    pub(super) commit: Option<String>,
+    seconds: u64,
+}
+
+impl LastChange {
+    /// Reads the last change of files. If it is not known, prints a warning with the reason.
+    pub(super) fn read(repository: &Repository, paths: &[String], output: &Output) -> Result<Self> {
+        let change = match repository.checkout.git() {
+            Some(git) => committed_change(git, repository, paths, output)?,
+            None => None,
+        };
+        let epoch = source_date_epoch::read()?;
+        let (commit, seconds) = change.map(|change| (change.commit, change.seconds)).unzip();
+        Ok(Self { commit, seconds: epoch.or(seconds).unwrap_or(0) })
+    }
 }
 
 /// Returns the last change of files without uncommitted changes. If it is not known, prints a

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use compass_bundle::document::BundleDocument;
-use compass_bundle::store::{PublishOptions, Published, Store};
+use compass_bundle::store::{PublishOptions, Published, Store, StoreOptions, open_store};
 use compass_bundle::{Bundle, checksum_path};
 use compass_manifest::Policy;
 use serde_json::json;
 
 use super::verify::{DAMAGED_HINT, verify_package};
+use crate::display::human_bytes;
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
@@ -27,27 +27,41 @@ pub(crate) struct Args {
     #[command(flatten)]
     gate: GateArgs,
     #[command(flatten)]
-    allow: AllowArgs,
+    publication: PublicationArgs,
 }
 
-/// Options that allow publications which are refused by default.
+/// The options of a publication.
 #[derive(Debug, clap::Args)]
-pub(super) struct AllowArgs {
+pub(super) struct PublicationArgs {
     /// Publishes a bundle that names no commit because its files had uncommitted changes
     #[arg(long)]
     pub(super) allow_uncommitted: bool,
     /// Publishes to an OSS bucket with versioning, which lets published bundles be replaced
     #[arg(long)]
-    pub(super) allow_versioned: bool,
+    allow_versioned: bool,
+    /// Sends all layers, also those that the store could copy from a bundle of the same name
+    #[arg(long, hide_short_help = true)]
+    no_copy: bool,
+}
+
+impl PublicationArgs {
+    pub(super) fn store_options(&self, global: &GlobalArgs) -> StoreOptions {
+        let options = global.store_options();
+        options.allow_versioned(self.allow_versioned).copy(!self.no_copy)
+    }
+
+    pub(super) fn open_store(&self, url: &str, global: &GlobalArgs) -> Result<Arc<dyn Store>> {
+        Ok(open_store(url, &self.store_options(global))?)
+    }
 }
 
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let policy = policy(args, global)?;
-    let url = args.to.as_ref().or(policy.store.as_ref()).ok_or_else(no_store)?;
-    let store = global.open_store(url, args.allow.allow_versioned)?;
+    let url = store_url(args.to.as_deref(), &policy)?;
+    let store = args.publication.open_store(url, global)?;
     let bundle = Bundle::open(&args.bundle).await?;
-    if !args.allow.allow_uncommitted {
-        require_commit(bundle.document())?;
+    if !args.publication.allow_uncommitted {
+        require_commit(bundle.document().commit.as_deref())?;
     }
     rule_gate::bundle::require_no_errors(&bundle, &policy, &args.gate, output).await?;
     let published = publish(&args.bundle, &*store, output).await?;
@@ -59,12 +73,10 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
                 "sha256": published.digest.hex(),
                 "present": published.present,
                 "sent": published.sent,
+                "copied": published.copied,
             })
         },
-        || {
-            let present = if published.present { " (already published)" } else { "" };
-            format!("{}{present}\n", published.url)
-        },
+        || format!("{} ({})\n", published.url, describe_transfer(&published)),
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -81,16 +93,30 @@ fn policy(args: &Args, global: &GlobalArgs) -> Result<Arc<Policy>> {
 }
 
 /// Returns an error for a bundle that names no commit: the source of a published bundle must be known.
-pub(super) fn require_commit(document: &BundleDocument) -> Result<()> {
-    if document.commit.is_some() {
+pub(super) fn require_commit(commit: Option<&str>) -> Result<()> {
+    if commit.is_some() {
         return Ok(());
     }
     Err(CliError::check_failed("the bundle names no commit: its files have uncommitted changes")
         .hint("commit the files and package again, or publish with `--allow-uncommitted`"))
 }
 
-fn no_store() -> CliError {
-    CliError::usage("the policy names no store").hint("name one: `--to URL`")
+/// Returns the URL of `--to`, or that of the policy.
+pub(super) fn store_url<'u>(to: Option<&'u str>, policy: &'u Policy) -> Result<&'u str> {
+    let no_store = || CliError::usage("the policy names no store").hint("name one: `--to URL`");
+    to.or(policy.store.as_deref()).ok_or_else(no_store)
+}
+
+/// Describes the bytes that a publication has transferred.
+pub(super) fn describe_transfer(published: &Published) -> String {
+    let Published { present, sent, copied, .. } = *published;
+    match (present, copied) {
+        (true, _) => "already published".to_owned(),
+        (false, 0) => format!("{} sent", human_bytes(sent)),
+        (false, _) => {
+            format!("{} sent, {} copied inside the store", human_bytes(sent), human_bytes(copied))
+        }
+    }
 }
 
 /// Uploads a bundle to a store.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use compass_bundle::store::{ObjectStore, StoredBundle, UnfinishedUpload};
+use compass_bundle::store::{ObjectStore, StoredBundle, UnfinishedUpload, open_store};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
 }
 
 async fn list(args: &LsArgs, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
-    let bundles = global.open_store(&args.store, false)?.list().await?;
+    let bundles = open_store(&args.store, &global.store_options())?.list().await?;
     output.result(
         || json!({"bundles": bundles.iter().map(bundle_json).collect::<Vec<_>>()}),
         || bundles.iter().map(bundle_line).collect(),

@@ -14,7 +14,8 @@ use clap::ArgGroup;
 use compass_registry::client::Client;
 use compass_registry::internal::with_retry_counter;
 use compass_registry::{
-    Copier, CopyOptions, CopyReport, ImageSource, Platform, Reference, RegistryPrefix,
+    Copier, CopyOptions, CopyReport, ImageSource, OnExistingTag, Platform, Reference,
+    RegistryPrefix,
 };
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
@@ -27,6 +28,8 @@ use crate::registries::Registries;
 use crate::repository::{Repository, TargetImage};
 use crate::rule_gate::GateArgs;
 use image_list::ImageList;
+use report::Report;
+pub(super) use report::Sums;
 use result_slots::ReportOnDrop;
 pub(crate) use result_slots::ResultSlots;
 
@@ -60,6 +63,17 @@ pub(crate) struct Args {
     existing_tag: ExistingTagArgs,
     #[command(flatten)]
     gate: GateArgs,
+}
+
+/// The images to copy, and how.
+pub(super) struct Job<'j> {
+    pub(super) transfers: &'j [ImageTransfer],
+    /// The platforms to copy; empty for all.
+    pub(super) platforms: &'j [Platform],
+    /// The file for the report of an interrupted run.
+    pub(super) report: Option<&'j Path>,
+    pub(super) on_existing_tag: OnExistingTag,
+    pub(super) dry_run: bool,
 }
 
 /// The source and the destination of an image.
@@ -103,29 +117,14 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         }
         fs::require_writable(path)?;
     }
-    let progress = output.progress("sync");
-    progress.expect_images(transfers.len());
-    let options = global
-        .copy_options(progress.shared())
-        .platforms(platforms.clone())
-        .on_existing_tag(args.existing_tag.action());
-    let results = ResultSlots::new(&transfers);
-    let mut run = ReportOnDrop {
-        results: &results,
-        report: args.report.as_deref(),
+    let job = Job {
+        transfers: &transfers,
         platforms: &platforms,
+        report: args.report.as_deref(),
+        on_existing_tag: args.existing_tag.action(),
         dry_run: args.dry_run,
-        started: Instant::now(),
-        is_complete: false,
     };
-    let synced = sync(&results, &registries, &options, args.dry_run).await;
-    run.is_complete = true;
-    drop((options, progress));
-    synced?;
-    let report = run.to_report();
-    for warning in report.warnings() {
-        output.warn(&warning);
-    }
+    let report = job.run(&registries, global, output).await?;
     for error in report.grouped_errors() {
         output.error(&error);
     }
@@ -135,6 +134,39 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     // An external error has the highest code, so it hides an existing tag.
     let code = report.errors().map(|error| error.exit).max();
     Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
+}
+
+impl Job<'_> {
+    /// Copies the images, and prints warnings about them. The report contains the errors.
+    pub(super) async fn run(
+        &self,
+        registries: &Registries,
+        global: &GlobalArgs,
+        output: &Output,
+    ) -> Result<Report> {
+        let progress = output.progress("sync");
+        progress.expect_images(self.transfers.len());
+        let options = global
+            .copy_options(progress.shared())
+            .platforms(self.platforms.to_vec())
+            .on_existing_tag(self.on_existing_tag);
+        let results = ResultSlots::new(self.transfers);
+        let mut run = ReportOnDrop {
+            results: &results,
+            report: self.report,
+            platforms: self.platforms,
+            dry_run: self.dry_run,
+            started: Instant::now(),
+            is_complete: false,
+        };
+        let synced = sync(&results, registries, &options, self.dry_run).await;
+        run.is_complete = true;
+        drop((options, progress));
+        synced?;
+        let report = run.to_report();
+        report.warnings().for_each(|warning| output.warn(&warning));
+        Ok(report)
+    }
 }
 
 /// Opens the release repository. Without one, the policy is sufficient if the command line names
@@ -182,9 +214,23 @@ fn requested(args: &Args, repository: &Repository) -> Result<(Vec<ImageTransfer>
         Some(named) => named.split(',').map(str::parse).collect::<Result<_, _>>()?,
     };
     let transfers = lists.into_iter().flat_map(|list| list.transfers).collect();
-    let transfers = dedup(rebase(transfers, (args.from.as_ref(), args.to.as_ref()))?);
-    check_tag_collisions(&transfers)?;
+    let transfers = distinct(rebase(transfers, (args.from.as_ref(), args.to.as_ref()))?)?;
     Ok((transfers, platforms))
+}
+
+/// The transfers of the images of a target between the registries of the policy.
+pub(super) fn transfers_of(
+    repository: &Repository,
+    target: &[String],
+) -> Result<Vec<ImageTransfer>> {
+    distinct(repository.target_images(target)?.iter().map(ImageTransfer::of).collect())
+}
+
+/// Removes duplicates, and checks that no two images would get the same tag.
+fn distinct(transfers: Vec<ImageTransfer>) -> Result<Vec<ImageTransfer>> {
+    let transfers = dedup(transfers);
+    check_tag_collisions(&transfers)?;
+    Ok(transfers)
 }
 
 /// The platforms of the reports of earlier runs.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use compass_bundle::store::{Store, open_source, store_path};
+use compass_bundle::store::{Store, open_source, open_store, store_path};
 use compass_bundle::{Bundle, BundleDocument};
 use compass_manifest::review::{Evidence, ReleaseImage};
 use compass_registry::client::Client;
@@ -148,7 +148,7 @@ async fn bundle_facts(
 ) -> Result<BundleFacts> {
     let repository = &source.repository;
     let options = Options {
-        from: None,
+        origin: package::ImageOrigin::Release,
         platforms: package::platforms(repository, None)?,
         allow_other_platform: false,
         include_archives: false,
@@ -160,7 +160,7 @@ async fn bundle_facts(
     let Some(url) = &repository.policy.store else {
         return Ok(BundleFacts::unknown("the policy names no store"));
     };
-    let store = reviewer.global.open_store(url, true)?;
+    let store = open_store(url, &reviewer.global.store_options())?;
     let address = address(&*store, plan.document())?;
     let published = published(&address, plan.document(), reviewer).await;
     let (url, size, digest) = (Some(address), Some(plan.size()), Some(plan.digest()));

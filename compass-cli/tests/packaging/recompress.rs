@@ -20,7 +20,7 @@ fn recompress_nondistributable_zstd_warns() {
     for (arguments, fragment) in [
         (&["--recompress", "gzip", "-o", "gzip"][..], "so it was not recompressed"),
         (&["--recompress", "gzip", "--dry-run"], "so it was not recompressed"),
-        (&["-o", "as-it-is"], "(`--recompress gzip` changes that)"),
+        (&["-o", "as-it-is"], "(`package --recompress gzip` changes that)"),
     ] {
         let ran = world.package("web", arguments);
         assert_eq!(ran.code, 0, "{}", ran.error);

@@ -124,15 +124,19 @@ pub(super) struct ObjectChecksum {
     parts: u64,
     md5s: Vec<u8>,
     crc32cs: Vec<u8>,
+    /// The CRC-32C of all bytes.
+    crc32c: u64,
     crc64: u64,
 }
 
 impl ObjectChecksum {
     pub(super) fn add(&mut self, part: &PartChecksum) {
-        self.crc64 = match self.size {
-            0 => part.crc64,
-            _ => crc_fast::checksum_combine(OSS_CRC, self.crc64, part.crc64, part.size),
+        let combine = |algorithm, whole, next| match self.size {
+            0 => next,
+            _ => crc_fast::checksum_combine(algorithm, whole, next, part.size),
         };
+        self.crc64 = combine(OSS_CRC, self.crc64, part.crc64);
+        self.crc32c = combine(Crc32Iscsi, self.crc32c, part.crc32c.into());
         self.size += part.size;
         self.parts += 1;
         self.md5s.extend_from_slice(&part.md5);
@@ -158,6 +162,12 @@ impl ObjectChecksum {
             && let Some(md5) = stored.md5()
         {
             let is_equal = md5.eq_ignore_ascii_case(&hex(&self.md5s));
+            return if is_equal { Comparison::Equal } else { Comparison::Different };
+        }
+        // A checksum of all bytes has no number of parts behind it.
+        if let Some(crc32c) = stored.crc32c.as_ref().filter(|crc32c| !crc32c.contains('-')) {
+            let own = u32::try_from(self.crc32c).unwrap_or_default();
+            let is_equal = *crc32c == STANDARD.encode(own.to_be_bytes());
             return if is_equal { Comparison::Equal } else { Comparison::Different };
         }
         let suffix = format!("-{}", self.parts);
@@ -220,6 +230,12 @@ mod tests {
         }
         let crc64 = StoredChecksum { crc64: Some(0x995d_c9bb_df19_39fa), ..of("") };
         assert_eq!(object.compare(&crc64), Comparison::Equal);
+        for (crc32c, expected) in
+            [("4waSgw==", Comparison::Equal), ("4waSgg==", Comparison::Different)]
+        {
+            let stored = StoredChecksum { crc32c: Some(crc32c.to_owned()), ..of("0-2") };
+            assert_eq!(object.compare(&stored), expected);
+        }
         let md5s = [Md5::digest(b"1234"), Md5::digest(b"56789")].concat();
         let etag = format!("{}-2", hex(&Md5::digest(&md5s)));
         assert_eq!(object.compare(&of(&etag)), Comparison::Equal);

@@ -1,10 +1,12 @@
 //! Lists the published bundles and the unfinished uploads in a bucket.
 
+use compass_registry::NoProgress;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::address::ObjectAddress;
 use super::client::{Client, ListedObject, RequestError};
 use super::publish::read_small;
+use super::upload::Target;
 use crate::Error;
 use crate::read::checksum_in;
 use crate::store::stored_bundle::{StoredBundle, parse_path};
@@ -34,21 +36,47 @@ pub(super) async fn bundles(
     client: &Client,
     address: &ObjectAddress,
 ) -> Result<Vec<StoredBundle>, Error> {
-    let failed = |error: RequestError| Error::store("list", &address.shown, error);
     let prefix = prefix(address);
-    let objects = client.list_objects(&prefix).await.map_err(failed)?;
-    let bundles = objects.into_iter().filter_map(|object| {
-        let path = object.key.strip_prefix(&prefix)?.to_owned();
-        let parsed = parse_path(&path)?;
-        Some((object, path, parsed))
-    });
-    let read = bundles.map(async |(object, path, (kind, name, version))| {
-        let digest = digest_of(client, &object).await.map_err(failed)?;
-        let url = address.join(&path).shown;
-        let ListedObject { size, last_modified: published, .. } = object;
-        Ok(StoredBundle { kind, name, version, url, size, published, digest })
-    });
-    stream::iter(read).buffered(CONCURRENT_READS).try_collect().await
+    let objects = client.list_objects(&prefix).await;
+    let objects = objects.map_err(|error| Error::store("list", &address.shown, error))?;
+    let bundles = objects.into_iter().filter(|object| is_bundle(object, &prefix));
+    let read = bundles.map(|object| stored_bundle(client, address, object));
+    let read = stream::iter(read).buffered(CONCURRENT_READS);
+    read.try_filter_map(async |bundle| Ok(bundle)).try_collect().await
+}
+
+/// Finds the bundle at a path below an address.
+pub(super) async fn find(
+    client: &Client,
+    address: &ObjectAddress,
+    path: &str,
+) -> Result<Option<StoredBundle>, Error> {
+    let key = address.join(path).key;
+    let objects = client.list_objects(&key).await;
+    let objects = objects.map_err(|error| Error::store("list", &address.shown, error))?;
+    match objects.into_iter().find(|object| object.key == key) {
+        Some(object) => stored_bundle(client, address, object).await,
+        None => Ok(None),
+    }
+}
+
+fn is_bundle(object: &ListedObject, prefix: &str) -> bool {
+    object.key.strip_prefix(prefix).is_some_and(|path| parse_path(path).is_some())
+}
+
+/// Describes an object. Returns `None` if it is not a bundle.
+async fn stored_bundle(
+    client: &Client,
+    address: &ObjectAddress,
+    object: ListedObject,
+) -> Result<Option<StoredBundle>, Error> {
+    let path = object.key.strip_prefix(&prefix(address)).unwrap_or_default();
+    let Some((kind, name, version)) = parse_path(path) else { return Ok(None) };
+    let url = address.join(path).shown;
+    let digest = digest_of(client, &object).await;
+    let digest = digest.map_err(|error| Error::store("read the checksum of", &url, error))?;
+    let ListedObject { size, last_modified: published, .. } = object;
+    Ok(Some(StoredBundle { kind, name, version, url, size, published, digest }))
 }
 
 /// Lists the unfinished uploads of bundles below an address.
@@ -83,7 +111,10 @@ pub(super) async fn unfinished(
 /// Removes an unfinished upload and its parts.
 pub(super) async fn abort(client: &Client, upload: &UnfinishedUpload) -> Result<(), Error> {
     let aborted = client.abort(&upload.key, &upload.id).await;
-    aborted.map_err(|error| Error::store("abort the upload of", &upload.url, error))
+    aborted.map_err(|error| Error::store("abort the upload of", &upload.url, error))?;
+    let target = Target { client, key: &upload.key, progress: &NoProgress };
+    target.remove_markers(|id| id == upload.id).await;
+    Ok(())
 }
 
 /// The digest in the `.sha256` beside an object. `None` if there is none, or it is invalid.

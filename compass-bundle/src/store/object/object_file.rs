@@ -41,6 +41,11 @@ impl ObjectFile {
         Ok(Self { client, shown: address.shown, key: address.key, size })
     }
 
+    /// An object whose size is known. `address` is its URL without secrets, and its key.
+    pub(super) fn new(client: Client, (shown, key): (String, String), size: u64) -> Self {
+        Self { client, shown, key, size }
+    }
+
     fn failed(&self, action: &'static str, error: RequestError) -> Error {
         Error::store(action, &self.shown, error)
     }

@@ -1,27 +1,27 @@
 //! Publishes one object, unless another one has its key.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use compass_registry::{Digest, Hasher, Progress};
+use compass_registry::{Digest, Hasher, ImageSource, Progress};
 
 use super::address::ObjectAddress;
 use super::checksum::{Comparison, ObjectChecksum, StoredChecksum};
-use super::client::{Body, Client, RequestError};
+use super::client::{Client, CompletedPart, RequestError};
+use super::file_parts::{FileParts, Summary};
+use super::object_file::ObjectFile;
 use super::part_layout::PartLayout;
-use super::part_reader::{PartReader, Summary};
-use super::upload::{Failure, SentUpload, Target};
-use crate::Error;
-use crate::read::{BundleSource as _, MAX_CHECKSUM, checksum_in};
-use crate::store::Published;
+use super::read_back;
+use super::upload::{Target, Transferred};
+use crate::read::{LocalFile, MAX_CHECKSUM, check_sidecar, checksum_in};
+use crate::store::{SentShard, ShardOptions};
 use crate::write::{checksum_line, checksum_path};
-
-/// Compares the digest of a file with the one it should have.
-pub(super) type CheckDigest<'c> = dyn Fn(Digest) -> Result<(), Error> + Sync + 'c;
+use crate::{BundlePlan, Error};
 
 /// The maximum number of attempts of an upload that other processes abort.
-const MAX_RESTARTS: usize = 3;
+const MAX_RESTARTS: usize = 4;
 
 /// The maximum number of attempts to complete an upload while the storage reports a conflict.
 const MAX_COMPLETIONS: u32 = 5;
@@ -29,17 +29,29 @@ const MAX_COMPLETIONS: u32 = 5;
 /// Bytes per read of a published object.
 const READ_SIZE: u64 = 8 << 20;
 
+/// The bytes of a bundle to publish.
+pub(super) enum Input<'i> {
+    /// A local bundle.
+    File { file: LocalFile, path: &'i Path },
+    /// The source of its blobs.
+    Source(Arc<dyn ImageSource>),
+}
+
 /// An object to publish.
 pub(super) struct Object<'o> {
     pub(super) client: &'o Client,
+    /// The address of the store.
+    pub(super) store: &'o ObjectAddress,
     pub(super) address: ObjectAddress,
     /// The path of the object in the store.
     pub(super) path: &'o Path,
+    pub(super) plan: &'o Arc<BundlePlan>,
     pub(super) layout: PartLayout,
-    /// Starts to read the bytes.
-    pub(super) read: &'o (dyn Fn(PartLayout) -> PartReader + Sync),
-    pub(super) check: &'o CheckDigest<'o>,
-    pub(super) progress: &'o dyn Progress,
+    pub(super) input: Input<'o>,
+    pub(super) options: ShardOptions,
+    /// Whether blobs of published bundles are copied.
+    pub(super) copies: bool,
+    pub(super) progress: &'o Arc<dyn Progress>,
 }
 
 /// A published object.
@@ -49,90 +61,60 @@ struct Existing {
     sidecar: Option<Digest>,
 }
 
+/// An upload of which the storage has all parts.
+pub(super) struct CompleteUpload {
+    pub(super) id: String,
+    pub(super) parts: Vec<CompletedPart>,
+    pub(super) transferred: Transferred,
+    /// The digest and checksums, if this process has read all bytes in order.
+    pub(super) summary: Option<Summary>,
+}
+
 impl Object<'_> {
-    /// Publishes the object and its `.sha256`.
+    /// Publishes the object and its `.sha256`, or sends a share of it.
     ///
     /// # Errors
     /// [`Error::Conflict`] if an object with other bytes has the key; the errors of the source and
     /// of the storage.
-    pub(super) async fn publish(&self) -> Result<Published, Error> {
+    pub(super) async fn publish(&self) -> Result<SentShard, Error> {
         for _ in 0..MAX_RESTARTS {
             if let Some(existing) = self.existing().await? {
-                self.require_size(&existing)?;
-                let summary = (self.read)(self.layout).finish(self.progress).await?;
-                (self.check)(summary.digest)?;
-                return self.confirm_identical(existing, &summary).await;
+                return self.confirm(existing).await;
             }
-            let published = match self.layout.count() {
+            let sent = match self.layout.count() {
                 1 => self.put().await?,
                 _ => self.upload().await?,
             };
-            if let Some(published) = published {
-                return Ok(published);
+            if let Some(sent) = sent {
+                return Ok(sent);
             }
         }
         let reason = "other processes have aborted the upload repeatedly";
         Err(Error::store("upload", &self.address.shown, reason))
     }
 
-    /// Writes an object of one part. Returns `None` if an object appeared meanwhile.
-    async fn put(&self) -> Result<Option<Published>, Error> {
-        let mut reader = (self.read)(self.layout);
-        let Some(part) = reader.next().await? else {
-            return Err(Error::damaged("the bundle has no bytes"));
-        };
-        let summary = reader.finish(self.progress).await?;
-        (self.check)(summary.digest)?;
-        let bytes = match part.body {
-            Body::Bytes(bytes) => bytes,
-            Body::File(file, range) => file.read(range).await?,
-        };
-        let size = bytes.len() as u64;
-        match self.client.put(&self.address.key, bytes, true).await {
-            Ok(()) => {}
-            Err(error) if error.is_existing() || error.is_conflict() => return Ok(None),
-            Err(error) => return Err(self.failed("upload", error)),
-        }
-        self.progress.advance(size);
-        self.finish(&summary, size).await.map(Some)
-    }
-
-    /// Uploads an object in parts. Returns `None` if the upload must be started again.
-    async fn upload(&self) -> Result<Option<Published>, Error> {
-        let target = self.target();
-        let upload = match target.send((self.read)(self.layout)).await {
-            Ok(Some(upload)) => upload,
-            Ok(None) => return Ok(None),
-            Err(Failure::Source(error)) => return Err(error),
-            Err(Failure::Request(error)) => return Err(self.failed("upload", error)),
-        };
-        if let Err(error) = (self.check)(upload.summary.digest) {
-            // The file is damaged. A resumed upload may belong to another process that reads an intact
-            // file; that process sends the wrong parts again.
-            if upload.is_own {
-                target.abort(&upload.id).await;
-            }
-            return Err(error);
-        }
-        self.complete(&upload).await
-    }
-
     /// Makes the object visible. Returns `None` if the upload must be started again.
-    async fn complete(&self, upload: &SentUpload) -> Result<Option<Published>, Error> {
+    pub(super) async fn complete(
+        &self,
+        upload: CompleteUpload,
+    ) -> Result<Option<SentShard>, Error> {
+        self.remove_stale_checksum().await?;
         let mut attempts = 0;
         loop {
             attempts += 1;
             let completed = self.client.complete(&self.address.key, &upload.id, &upload.parts);
             match completed.await {
-                Ok(()) => return self.finish(&upload.summary, upload.sent).await.map(Some),
+                Ok(()) => {
+                    return self.finish(upload.summary, upload.transferred).await.map(Some);
+                }
                 Err(error) if error.is_existing() => {
                     self.target().abort(&upload.id).await;
-                    return self.confirm_appeared(&upload.summary).await;
+                    return self.confirm_appeared(upload.summary).await;
                 }
                 // Another process has completed or aborted it, or the answer to an earlier attempt
                 // was lost.
                 Err(error) if error.is_upload_gone() || error.is_part_changed() => {
-                    return self.confirm_appeared(&upload.summary).await;
+                    return self.confirm_appeared(upload.summary).await;
                 }
                 Err(error) if error.is_conflict() && attempts < MAX_COMPLETIONS => {
                     tokio::time::sleep(Duration::from_millis(200) * attempts).await;
@@ -143,37 +125,77 @@ impl Object<'_> {
     }
 
     /// Compares the stored object with the sent bytes, and writes the `.sha256`.
-    async fn finish(&self, summary: &Summary, sent: u64) -> Result<Published, Error> {
+    pub(super) async fn finish(
+        &self,
+        summary: Option<Summary>,
+        transferred: Transferred,
+    ) -> Result<SentShard, Error> {
         let stored = self.client.head(&self.address.key).await;
         let stored = stored.map_err(|error| self.failed("read back", error))?;
-        match stored.map(|stored| summary.object.compare(&stored)) {
-            Some(Comparison::Equal) => {}
-            Some(Comparison::Unknown) => {
-                tracing::debug!(key = self.address.key, "the store has no checksum to compare");
-            }
-            Some(Comparison::Different) => {
-                let url = &self.address.shown;
-                return Err(Error::damaged(format!("{url} has other bytes than were uploaded")));
-            }
-            None => {
-                return Err(Error::store(
-                    "read back",
-                    &self.address.shown,
-                    "the store has lost the object after the upload",
-                ));
-            }
+        let stored = stored.ok_or_else(|| {
+            let reason = "the store has lost the object after the upload";
+            Error::store("read back", &self.address.shown, reason)
+        })?;
+        let is_equal = match &summary {
+            Some(summary) => summary.object.compare(&stored),
+            None if stored.size == Some(self.layout.size()) => Comparison::Unknown,
+            None => Comparison::Different,
+        };
+        if is_equal == Comparison::Different {
+            return Err(self.damaged());
         }
         self.target().abort_all().await;
-        self.write_checksum(summary.digest).await?;
-        Ok(self.published(summary.digest, Some(sent)))
+        let digest = match summary {
+            Some(summary) => Some(summary.digest),
+            None if self.options.checksum => Some(self.read_back_own().await?),
+            None => None,
+        };
+        if let Some(digest) = digest.filter(|_| self.options.checksum) {
+            self.write_checksum(digest).await?;
+        }
+        Ok(self.sent(digest, transferred, false))
+    }
+
+    /// Verifies the object that this process has completed. Removes it if it is damaged: without a
+    /// `.sha256`, it is not completely published.
+    async fn read_back_own(&self) -> Result<Digest, Error> {
+        if let Some(digest) = self.read_back().await? {
+            return Ok(digest);
+        }
+        let removed = self.client.delete(&self.address.key).await;
+        removed.map_err(|error| self.failed("remove the damaged object", error))?;
+        Err(self.damaged())
+    }
+
+    async fn read_back(&self) -> Result<Option<Digest>, Error> {
+        read_back::verify(self.file(), self.plan, Arc::clone(self.progress)).await
     }
 
     /// Compares an object that another process has published meanwhile. Returns `None` if there is
     /// none.
-    async fn confirm_appeared(&self, summary: &Summary) -> Result<Option<Published>, Error> {
+    async fn confirm_appeared(&self, summary: Option<Summary>) -> Result<Option<SentShard>, Error> {
         let Some(existing) = self.existing().await? else { return Ok(None) };
-        (self.check)(summary.digest)?;
-        self.confirm_identical(existing, summary).await.map(Some)
+        match summary {
+            Some(summary) => self.confirm_identical(existing, &summary).await.map(Some),
+            None => self.confirm(existing).await.map(Some),
+        }
+    }
+
+    /// Checks that the published object is this bundle.
+    async fn confirm(&self, existing: Existing) -> Result<SentShard, Error> {
+        if existing.stored.size != Some(self.layout.size()) {
+            return Err(self.conflict());
+        }
+        match &self.input {
+            Input::File { file, path } => {
+                let parts = FileParts::new(file.clone(), self.layout.clone());
+                self.progress.add_total(self.layout.size());
+                let summary = parts.finish(&**self.progress).await?;
+                check_sidecar(path, summary.digest)?;
+                self.confirm_identical(existing, &summary).await
+            }
+            Input::Source(_) => self.confirm_planned(existing).await,
+        }
     }
 
     /// Checks that the published object has the same bytes.
@@ -181,7 +203,7 @@ impl Object<'_> {
         &self,
         existing: Existing,
         summary: &Summary,
-    ) -> Result<Published, Error> {
+    ) -> Result<SentShard, Error> {
         let is_identical = match summary.object.compare(&existing.stored) {
             Comparison::Equal => true,
             Comparison::Different => false,
@@ -197,7 +219,23 @@ impl Object<'_> {
         if existing.sidecar != Some(summary.digest) {
             self.write_checksum(summary.digest).await?;
         }
-        Ok(self.published(summary.digest, None))
+        Ok(self.sent(Some(summary.digest), Transferred::default(), true))
+    }
+
+    /// Checks that the published object is the bundle of the plan. Its `bundle.json` determines every
+    /// byte.
+    async fn confirm_planned(&self, existing: Existing) -> Result<SentShard, Error> {
+        if !read_back::is_bundle_of(self.file(), self.plan).await? {
+            return Err(self.conflict());
+        }
+        self.target().abort_all().await;
+        let mut digest = existing.sidecar;
+        if digest.is_none() && self.options.checksum {
+            let read = self.read_back().await?.ok_or_else(|| self.damaged())?;
+            self.write_checksum(read).await?;
+            digest = Some(read);
+        }
+        Ok(self.sent(digest, Transferred::default(), true))
     }
 
     /// The object that is published under the key.
@@ -212,11 +250,10 @@ impl Object<'_> {
         Ok(Some(Existing { stored, sidecar }))
     }
 
-    fn require_size(&self, existing: &Existing) -> Result<(), Error> {
-        match existing.stored.size == Some(self.layout.size) {
-            true => Ok(()),
-            false => Err(self.conflict()),
-        }
+    /// Whether an object has the key.
+    pub(super) async fn exists(&self) -> Result<bool, Error> {
+        let stored = self.client.head(&self.address.key).await;
+        Ok(stored.map_err(|error| self.failed("look at", error))?.is_some())
     }
 
     /// Reads the published object to compute its digest.
@@ -231,7 +268,18 @@ impl Object<'_> {
         Ok(hasher.finish())
     }
 
-    /// Writes the `.sha256` object. Replaces the checksum of a deleted bundle.
+    /// Removes the `.sha256` of a bundle that was deleted. If this process is killed before it writes
+    /// the new one, the next process must not take the old one for it.
+    async fn remove_stale_checksum(&self) -> Result<(), Error> {
+        let key = self.checksum_key();
+        let failed = |error| self.failed("remove the checksum of", error);
+        match self.client.head(&key).await.map_err(failed)? {
+            Some(_) if !self.exists().await? => self.client.delete(&key).await.map_err(failed),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the `.sha256` object.
     async fn write_checksum(&self, digest: Digest) -> Result<(), Error> {
         let line = Bytes::from(checksum_line(self.path, digest));
         let written = self.client.put(&self.checksum_key(), line, false).await;
@@ -242,19 +290,30 @@ impl Object<'_> {
         checksum_path(Path::new(&self.address.key)).display().to_string()
     }
 
-    fn target(&self) -> Target<'_> {
-        Target { client: self.client, key: &self.address.key, progress: self.progress }
+    pub(super) fn target(&self) -> Target<'_> {
+        Target { client: self.client, key: &self.address.key, progress: &**self.progress }
     }
 
-    fn published(&self, digest: Digest, sent: Option<u64>) -> Published {
-        Published::new(self.address.shown.clone(), self.layout.size, digest, sent)
+    fn file(&self) -> ObjectFile {
+        let address = (self.address.shown.clone(), self.address.key.clone());
+        ObjectFile::new(self.client.clone(), address, self.layout.size())
+    }
+
+    fn sent(&self, digest: Option<Digest>, transferred: Transferred, present: bool) -> SentShard {
+        let Transferred { sent, copied } = transferred;
+        let (url, size) = (self.address.shown.clone(), self.layout.size());
+        SentShard { url, size, present, sent, copied, missing_parts: 0, digest }
     }
 
     fn conflict(&self) -> Error {
         Error::Conflict { path: self.address.shown.clone() }
     }
 
-    fn failed(&self, action: &'static str, error: RequestError) -> Error {
+    fn damaged(&self) -> Error {
+        Error::damaged(format!("{} has other bytes than were uploaded", self.address.shown))
+    }
+
+    pub(super) fn failed(&self, action: &'static str, error: RequestError) -> Error {
         Error::store(action, &self.address.shown, error)
     }
 }

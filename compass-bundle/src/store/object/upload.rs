@@ -1,8 +1,7 @@
-//! Uploads an object in parts, and resumes an unfinished upload of the same bytes.
+//! Sends the parts of an object.
 //!
-//! The storage's list of parts is the only journal, so any machine can resume. An upload belongs to
-//! the same bundle if its first part has the same bytes: the part contains `bundle.json`, which
-//! determines every byte of a bundle. Therefore the first part is sent before all others.
+//! The storage's list of parts is the only journal, so any machine can resume an upload, and several
+//! can send parts of one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,33 +11,32 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::checksum::Comparison;
+use super::checksum::{Comparison, StoredChecksum};
 use super::client::{Client, CompletedPart, ListedPart, RequestError};
-use super::part_reader::{Part, PartReader, Summary};
+use super::copies::Copies;
+use super::part::Part;
 use crate::Error;
 
-/// The maximum number of parts that are read or sent at once. All of them may be in memory.
-const CONCURRENT_PARTS: usize = 3;
-
-/// The maximum number of unfinished uploads of a key that are examined.
-const MAX_CANDIDATES: usize = 20;
-
-/// An upload of which the storage has all parts.
-pub(super) struct SentUpload {
+/// An unfinished upload and its parts in the storage.
+pub(super) struct Upload {
     pub(super) id: String,
     /// Whether this process has started the upload.
     pub(super) is_own: bool,
-    pub(super) parts: Vec<CompletedPart>,
-    pub(super) summary: Summary,
-    /// The bytes that were sent, without those of parts that the storage already had.
-    pub(super) sent: u64,
+    pub(super) listed: HashMap<u64, ListedPart>,
 }
 
-/// An unfinished upload and its parts in the storage.
-struct Upload {
-    id: String,
-    is_own: bool,
-    listed: HashMap<u64, ListedPart>,
+/// The parts that were sent, copied or already in the storage.
+#[derive(Default)]
+pub(super) struct SentParts {
+    pub(super) parts: Vec<CompletedPart>,
+    pub(super) transferred: Transferred,
+}
+
+/// The bytes that were transferred, without those of parts that the storage already had.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Transferred {
+    pub(super) sent: u64,
+    pub(super) copied: u64,
 }
 
 /// The object to upload.
@@ -49,111 +47,149 @@ pub(super) struct Target<'t> {
     pub(super) progress: &'t dyn Progress,
 }
 
-impl Target<'_> {
-    /// Sends the parts that the storage does not have. Returns `None` if another process has completed
-    /// or aborted the upload.
-    ///
-    /// # Errors
-    /// The errors of the reader, and [`Failure::Request`] of the storage. The upload is kept, so that
-    /// another run can resume it.
-    pub(super) async fn send(self, mut reader: PartReader) -> Result<Option<SentUpload>, Failure> {
-        let Some(first) = reader.next().await? else {
-            return Err(Error::damaged("the bundle has no bytes").into());
-        };
-        let upload = match self.find(&first).await? {
-            Some(upload) => upload,
-            None => {
-                let id = self.client.initiate(self.key).await?;
-                Upload { id, is_own: true, listed: HashMap::new() }
-            }
-        };
-        match self.send_all(&upload, first, &mut reader).await {
-            Ok(mut all) => {
-                all.sort_by_key(|(part, _)| part.number);
-                let sent = all.iter().map(|(_, sent)| sent).sum();
-                let parts = all.into_iter().map(|(part, _)| part).collect();
-                let summary = reader.finish(self.progress).await?;
-                let Upload { id, is_own, .. } = upload;
-                Ok(Some(SentUpload { id, is_own, parts, summary, sent }))
-            }
-            Err(Failure::Request(error)) if error.is_upload_gone() => Ok(None),
-            Err(error) => Err(error),
-        }
+/// Takes parts for an upload. At most a number of them exist at once.
+pub(super) struct PartSender {
+    parts: mpsc::Sender<(Part, OwnedSemaphorePermit)>,
+    places: Arc<Semaphore>,
+}
+
+/// The other end of a [`PartSender`].
+pub(super) type PartReceiver = mpsc::Receiver<(Part, OwnedSemaphorePermit)>;
+
+impl PartSender {
+    /// Creates a sender and a receiver for at most `most` parts that were not sent yet.
+    pub(super) fn channel(most: usize) -> (Self, PartReceiver) {
+        let (parts, receiver) = mpsc::channel(most);
+        (Self { parts, places: Arc::new(Semaphore::new(most)) }, receiver)
     }
 
-    /// Sends the first part, and then the others, several at once.
-    async fn send_all(
+    /// Waits until the part may be sent.
+    pub(super) async fn send(&self, part: Part) {
+        // The semaphore is never closed. The receiver ends early only after an error, which its side
+        // reports.
+        if let Ok(permit) = Arc::clone(&self.places).acquire_owned().await {
+            let _ = self.parts.send((part, permit)).await;
+        }
+    }
+}
+
+impl Target<'_> {
+    /// Sends parts that the storage does not have, several at once.
+    ///
+    /// # Errors
+    /// Those of the storage. The upload is kept, so that another run can resume it.
+    pub(super) async fn send_all(
         self,
         upload: &Upload,
-        first: Part,
-        reader: &mut PartReader,
-    ) -> Result<Vec<(CompletedPart, u64)>, Failure> {
-        let mut all = vec![self.send_part(upload, first).await?];
-        let (sender, mut parts) = mpsc::channel(CONCURRENT_PARTS);
-        let send = async {
-            let mut running = FuturesUnordered::new();
-            loop {
-                tokio::select! {
-                    Some((part, permit)) = parts.recv() => running.push(async move {
-                        let sent = self.send_part(upload, part).await;
+        copies: &Copies,
+        mut parts: PartReceiver,
+    ) -> Result<SentParts, Failure> {
+        let (mut running, mut all) = (FuturesUnordered::new(), SentParts::default());
+        loop {
+            tokio::select! {
+                Some((part, permit)) = parts.recv() => {
+                    while part.is_last_of_blob
+                        && let Some(sent) = running.next().await
+                    {
+                        all.add(sent?);
+                    }
+                    running.push(async move {
+                        let sent = self.send_part(upload, copies, part).await;
                         drop(permit);
                         sent
-                    }),
-                    Some(sent) = running.next() => all.push(sent?),
-                    else => return Ok(()),
+                    });
                 }
+                Some(sent) = running.next() => all.add(sent?),
+                else => break,
             }
-        };
-        tokio::try_join!(read_all(reader, sender), send)?;
+        }
+        all.parts.sort_by_key(|part| part.number);
         Ok(all)
     }
 
-    /// Finds the unfinished upload of the same bytes that has the most parts.
-    async fn find(self, first: &Part) -> Result<Option<Upload>, RequestError> {
-        let mut best: Option<Upload> = None;
-        for id in self.unfinished().await?.into_iter().take(MAX_CANDIDATES) {
-            let listed = match self.client.list_parts(self.key, &id).await {
-                Ok(listed) => listed,
-                // Another process has completed or aborted it.
-                Err(error) if error.is_upload_gone() || error.is_not_found() => continue,
-                Err(error) => return Err(error),
-            };
-            let listed: HashMap<_, _> =
-                listed.into_iter().map(|part| (part.part_number, part)).collect();
-            let is_same = listed.get(&1).is_some_and(|part| is_equal(first, part));
-            let is_best = best.as_ref().is_none_or(|best| best.listed.len() < listed.len());
-            if is_same && is_best {
-                best = Some(Upload { id, is_own: false, listed });
+    /// Sends a part unless the storage has it, or copies it from another object.
+    async fn send_part(
+        self,
+        upload: &Upload,
+        copies: &Copies,
+        part: Part,
+    ) -> Result<(CompletedPart, Transferred), RequestError> {
+        let (number, size) = (part.number, part.checksum.size);
+        let (mut done, mut transferred) = (None, Transferred::default());
+        if let Some(listed) = upload.listed.get(&number)
+            && part.checksum.compare(&listed.checksum()) == Comparison::Equal
+        {
+            done = Some(completed(&part, listed.etag()));
+        } else if let Some(copied) = self.copy_part(upload, copies, &part).await {
+            (done, transferred.copied) = (Some(copied), size);
+        }
+        let done = match done {
+            Some(done) => done,
+            None => {
+                transferred.sent = size;
+                let id = (upload.id.as_str(), number);
+                self.client.upload_part(self.key, id, part.body, &part.checksum).await?
+            }
+        };
+        self.progress.advance(size);
+        Ok((done, transferred))
+    }
+
+    /// Copies a part from another object, if one has its bytes.
+    ///
+    /// Returns `None` if the part must be sent: no object has it, the storage refuses the copy, or it
+    /// does not report the checksum of these bytes.
+    async fn copy_part(
+        self,
+        upload: &Upload,
+        copies: &Copies,
+        part: &Part,
+    ) -> Option<CompletedPart> {
+        let source = copies.of_part(part.number)?;
+        let id = (upload.id.as_str(), part.number);
+        let from = (source.key.as_str(), &source.range);
+        let copied = match self.client.upload_part_copy(self.key, id, from).await {
+            Ok(copied) => copied,
+            Err(error) => {
+                tracing::warn!(%error, key = source.key, "cannot copy a part, so it is sent");
+                copies.refuse();
+                return None;
+            }
+        };
+        let stored = StoredChecksum {
+            etag: copied.etag.clone(),
+            crc32c: copied.crc32c,
+            ..StoredChecksum::default()
+        };
+        match part.checksum.compare(&stored) {
+            Comparison::Equal => Some(completed(part, &copied.etag)),
+            Comparison::Different | Comparison::Unknown => {
+                let key = source.key.as_str();
+                tracing::warn!(key, "a copied part has no equal checksum, so it is sent");
+                None
             }
         }
-        Ok(best)
     }
 
     /// The IDs of the unfinished uploads of the key.
     async fn unfinished(self) -> Result<Vec<String>, RequestError> {
-        match self.client.list_uploads(self.key).await {
-            Ok(uploads) => {
-                let of_key = uploads.into_iter().filter(|upload| upload.key == self.key);
-                Ok(of_key.map(|upload| upload.upload_id).collect())
-            }
-            Err(error) if error.is_unavailable() => {
-                tracing::warn!(%error, "cannot list unfinished uploads, so none is resumed");
-                Ok(Vec::new())
-            }
-            Err(error) => Err(error),
-        }
+        let uploads = self.client.list_uploads(self.key).await?;
+        let of_key = uploads.into_iter().filter(|upload| upload.key == self.key);
+        Ok(of_key.map(|upload| upload.upload_id).collect())
     }
 
-    /// Aborts all unfinished uploads of the key. They cannot be completed any more, because the
-    /// object exists.
+    /// Aborts all unfinished uploads of the key, and removes their markers. They cannot be completed
+    /// any more, because the object exists.
     pub(super) async fn abort_all(self) {
-        let unfinished = self.unfinished().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot list unfinished uploads");
-            Vec::new()
-        });
-        for id in unfinished {
-            self.abort(&id).await;
+        match self.unfinished().await {
+            Ok(unfinished) => {
+                for id in unfinished {
+                    self.abort(&id).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot list unfinished uploads"),
         }
+        self.remove_markers(|_| true).await;
     }
 
     /// Aborts an upload. A failure is only logged, because leftover parts only occupy storage.
@@ -162,44 +198,20 @@ impl Target<'_> {
             tracing::warn!(%error, key = self.key, "cannot abort an unfinished upload");
         }
     }
-
-    /// Sends a part unless the storage has it. Returns the part and the number of sent bytes.
-    async fn send_part(
-        self,
-        upload: &Upload,
-        part: Part,
-    ) -> Result<(CompletedPart, u64), RequestError> {
-        let (number, size) = (part.number, part.checksum.size);
-        let done = match upload.listed.get(&number).filter(|listed| is_equal(&part, listed)) {
-            Some(listed) => {
-                let (etag, crc32c) = (listed.etag().to_owned(), part.checksum.crc32c_base64());
-                (CompletedPart { number, etag, crc32c: Some(crc32c) }, 0)
-            }
-            None => {
-                let id = (upload.id.as_str(), number);
-                let sent = self.client.upload_part(self.key, id, part.body, &part.checksum);
-                (sent.await?, size)
-            }
-        };
-        self.progress.advance(size);
-        Ok(done)
-    }
 }
 
-/// Reads all parts. At most [`CONCURRENT_PARTS`] exist at once.
-async fn read_all(
-    reader: &mut PartReader,
-    parts: mpsc::Sender<(Part, OwnedSemaphorePermit)>,
-) -> Result<(), Failure> {
-    let places = Arc::new(Semaphore::new(CONCURRENT_PARTS));
-    // The semaphore is never closed.
-    while let Ok(permit) = Arc::clone(&places).acquire_owned().await {
-        let Some(part) = reader.next().await? else { break };
-        if parts.send((part, permit)).await.is_err() {
-            break;
-        }
+/// The part in a request to complete the upload.
+fn completed(part: &Part, etag: &str) -> CompletedPart {
+    let crc32c = Some(part.checksum.crc32c_base64());
+    CompletedPart { number: part.number, etag: etag.to_owned(), crc32c }
+}
+
+impl SentParts {
+    fn add(&mut self, (part, transferred): (CompletedPart, Transferred)) {
+        self.parts.push(part);
+        self.transferred.sent += transferred.sent;
+        self.transferred.copied += transferred.copied;
     }
-    Ok(())
 }
 
 /// A failure to read or to send parts.
@@ -218,10 +230,4 @@ impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Self {
         Self::Request(error)
     }
-}
-
-/// Whether a part in the storage has the bytes of a local part. Returns false if the storage reports
-/// no checksum.
-fn is_equal(part: &Part, listed: &ListedPart) -> bool {
-    part.checksum.compare(&listed.checksum()) == Comparison::Equal
 }

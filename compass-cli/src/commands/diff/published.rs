@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use compass_bundle::store::StoredBundle;
+use compass_bundle::store::{StoredBundle, open_store};
 use compass_bundle::{BundleContents, Comparison, Package, compare_with_plan};
 use compass_manifest::version::{ComponentVersion, HotfixVersion, PluginVersion, ProductVersion};
 
 use super::{Args, Sides};
-use crate::commands::package::{self, Options, PlannedBundle};
+use crate::commands::package::{self, ImageOrigin, Options, PlannedBundle};
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
@@ -29,13 +29,13 @@ pub(super) async fn run(
         CliError::usage("the policy names no store").hint("name one: `--store URL`")
     })?;
     let options = Options {
-        from: args.from.as_ref(),
+        origin: args.from.as_ref().map_or(ImageOrigin::Release, ImageOrigin::Other),
         platforms: package::platforms(&repository, None)?,
         allow_other_platform: true,
         include_archives: false,
         jobs: global.write_jobs(),
     };
-    let published = global.open_store(store, true)?.list().await?;
+    let published = open_store(store, &global.store_options())?.list().await?;
     let registries = Registries::new(&repository, global);
     let PlannedBundle { plan, contents, images } =
         package::plan(&repository, release, &options, &registries, output).await?;

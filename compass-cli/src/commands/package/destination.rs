@@ -9,6 +9,7 @@ use compass_bundle::{BundlePlan, OutputStream, WriteOptions, Written, write_as, 
 use compass_registry::Digest;
 use serde_json::{Value, json};
 
+use super::super::publish::describe_transfer;
 use super::recompress::{self, Changed, StagingDir};
 use super::{Args, PlannedBundle};
 use crate::display::human_bytes;
@@ -39,7 +40,7 @@ impl Destination {
         let output = args.output.as_str();
         let path = Path::new(output);
         if output.contains("://") {
-            return Ok(Self::Store(global.open_store(output, args.allow.allow_versioned)?));
+            return Ok(Self::Store(args.publication.open_store(output, global)?));
         }
         if output == STDOUT && std::io::stdout().is_terminal() {
             let message = "refusing to write a package to a terminal";
@@ -84,14 +85,22 @@ impl Destination {
                 write_to_stream(bundle, path, output).await.map(PackageResult::Streamed)
             }
             Self::Store(store) => {
-                let progress = output.progress("package");
-                let options = WriteOptions::default().jobs(jobs).progress(progress.shared());
-                let plan = Arc::new(bundle.plan);
-                let published = store.write(&plan, bundle.images, &options).await?;
-                Ok(PackageResult::Published(published))
+                write_to_store(bundle, &**store, jobs, output).await.map(PackageResult::Published)
             }
         }
     }
+}
+
+/// Publishes a planned bundle without a local file.
+pub(in crate::commands) async fn write_to_store(
+    bundle: PlannedBundle,
+    store: &dyn Store,
+    jobs: usize,
+    output: &Output,
+) -> Result<Published> {
+    let progress = output.progress("package");
+    let options = WriteOptions::default().jobs(jobs).progress(progress.shared());
+    Ok(store.write(&Arc::new(bundle.plan), bundle.images, &options).await?)
 }
 
 /// Writes a planned bundle to a file.
@@ -155,6 +164,7 @@ impl PackageResult {
                 "sha256": published.digest.hex(),
                 "present": published.present,
                 "sent": published.sent,
+                "copied": published.copied,
             }),
         };
         value["digest"] = json!(digest);
@@ -164,14 +174,16 @@ impl PackageResult {
     }
 
     fn to_text(&self, digest: Digest) -> String {
-        let (name, file, size, present) = match self {
+        let (name, file, size, transfer) = match self {
             Self::Written(one) | Self::Streamed(one) => {
-                (one.path.display().to_string(), one.digest, one.size, false)
+                (one.path.display().to_string(), one.digest, one.size, None)
             }
-            Self::Published(one) => (one.url.clone(), one.digest, one.size, one.present),
+            Self::Published(one) => {
+                (one.url.clone(), one.digest, one.size, Some(describe_transfer(one)))
+            }
         };
-        let present = if present { ", already published" } else { "" };
+        let transfer = transfer.map(|text| format!(", {text}")).unwrap_or_default();
         let (hex, human) = (file.hex(), human_bytes(size));
-        format!("{hex}  {name}\n{size} bytes ({human}){present}\ndigest {digest}\n")
+        format!("{hex}  {name}\n{size} bytes ({human}){transfer}\ndigest {digest}\n")
     }
 }

@@ -9,10 +9,11 @@ use compass_registry::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::Options;
+use super::{ImageOrigin, Options};
 use crate::error::{CliError, Result};
 use crate::output::Output;
 use crate::registries::Registries;
+use crate::repository::TargetImage;
 
 /// The images of a package, and the source of their blobs.
 pub(super) struct ResolvedImages {
@@ -22,22 +23,23 @@ pub(super) struct ResolvedImages {
 
 /// Reads the manifests of images from the registry. The bundle names them by their release references.
 pub(super) async fn resolve(
-    releases: &[Reference],
+    images: &[TargetImage],
     options: &Options<'_>,
     registries: &Registries,
     output: &Output,
 ) -> Result<ResolvedImages> {
-    let source_of = |release: &Reference| match options.from {
-        Some(place) => release.rebase(place),
-        None => Ok(release.clone()),
+    let source_of = |image: &TargetImage| match options.origin {
+        ImageOrigin::Release => Ok(image.release.clone()),
+        ImageOrigin::Source => Ok(image.source.clone()),
+        ImageOrigin::Other(place) => image.release.rebase(place),
     };
-    let references = releases.iter().map(source_of).collect::<Result<Vec<_>, _>>()?;
+    let references = images.iter().map(source_of).collect::<Result<Vec<_>, _>>()?;
     let client = shared_client(&references, registries).await?;
     // Image configurations are read for the plan, and again for the bundle.
     let source: Arc<dyn ImageSource> = Arc::new(CachingSource::new(Arc::new(client)));
     let resolver = Resolver { source: &*source, options };
-    let pairs = references.iter().zip(releases);
-    let pending = pairs.map(|(reference, release)| resolver.resolve(reference, release));
+    let pairs = references.iter().zip(images);
+    let pending = pairs.map(|(reference, image)| resolver.resolve(reference, &image.release));
     let pending = stream::iter(pending).buffered(options.jobs.max(1));
     let resolved: Vec<_> = pending.try_collect().await?;
     for warning in resolved.iter().flat_map(|(_, warnings)| warnings) {

@@ -17,7 +17,7 @@ pub(super) const FORMAT: &str = "compass-sync-report-1";
 /// The value of `result` for an image with an error.
 pub(super) const FAILED: &str = "failed";
 
-pub(super) struct Report {
+pub(in crate::commands) struct Report {
     pub(super) results: Vec<TransferResult>,
     /// The requested platforms; empty for all.
     pub(super) platforms: Vec<Platform>,
@@ -25,13 +25,14 @@ pub(super) struct Report {
     pub(super) seconds: f64,
 }
 
+/// The numbers of images by result, and the bytes of all.
 #[derive(Default)]
-struct Sums {
-    copied: usize,
-    present: usize,
-    kept: usize,
-    failed: usize,
-    bytes: u64,
+pub(in crate::commands) struct Sums {
+    pub(in crate::commands) copied: usize,
+    pub(in crate::commands) present: usize,
+    pub(in crate::commands) kept: usize,
+    pub(in crate::commands) failed: usize,
+    pub(in crate::commands) bytes: u64,
     mounted: u64,
     retries: u64,
 }
@@ -52,6 +53,23 @@ impl Report {
             }
         }
         groups.into_iter().filter_map(|(_, group)| group_error(&group)).collect()
+    }
+
+    /// All errors as one, with the highest exit code. Returns `None` if there is none.
+    pub(in crate::commands) fn combined_error(&self) -> Option<CliError> {
+        let exit = self.errors().map(|error| error.exit).max()?;
+        let mut groups = self.grouped_errors();
+        if groups.len() == 1 {
+            return groups.pop();
+        }
+        let (failed, all) = (self.sums().failed, self.results.len());
+        let message = format!("cannot copy {failed} of {all} images");
+        let causes = groups.iter().map(|error| {
+            let reasons = error.causes.iter().map(String::as_str);
+            std::iter::once(error.message.as_str()).chain(reasons).collect::<Vec<_>>().join(": ")
+        });
+        let hint = groups.iter().find_map(|error| error.hint.clone());
+        Some(CliError { exit, message, causes: causes.collect(), hint })
     }
 
     /// The warnings about the images.
@@ -131,7 +149,7 @@ impl Report {
         text
     }
 
-    fn sums(&self) -> Sums {
+    pub(in crate::commands) fn sums(&self) -> Sums {
         let mut sums = Sums::default();
         for one in &self.results {
             sums.retries += u64::from(one.retries);

@@ -40,8 +40,7 @@ pub(in super::super) enum Body {
 pub(in super::super) struct CompletedPart {
     pub(in super::super) number: u64,
     pub(in super::super) etag: String,
-    /// The CRC-32C, in the form of `x-amz-checksum-crc32c`. S3 requires it, because the upload was
-    /// started with this algorithm.
+    /// The CRC-32C, in the form of `x-amz-checksum-crc32c`, if it is known.
     pub(in super::super) crc32c: Option<String>,
 }
 
@@ -94,7 +93,9 @@ impl Request {
         match provider {
             Provider::S3 => request
                 .header("x-amz-checksum-algorithm", "CRC32C")
-                .header("x-amz-checksum-type", "COMPOSITE"),
+                // The other type requires the checksums of all parts at the end. A process does not
+                // know those of parts that another one has sent, unless the storage lists them.
+                .header("x-amz-checksum-type", "FULL_OBJECT"),
             Provider::Oss => request,
         }
     }

@@ -1,0 +1,262 @@
+//! `compass release`: check, sync, package and publish of one target.
+
+mod summary;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use compass_bundle::store::{Published, Store, open_source};
+use compass_bundle::{Bundle, BundlePlan, checksum_path};
+
+use self::summary::{Step, Summary};
+use super::package::destination::{write_to_file, write_to_store};
+use super::package::{self, ImageOrigin, LastChange, Options, PlannedBundle, PlatformArgs};
+use super::publish::{self, PublicationArgs, describe_transfer};
+use super::sync;
+use crate::error::{CliError, Result};
+use crate::existing_tag::ExistingTagArgs;
+use crate::fs;
+use crate::global_args::GlobalArgs;
+use crate::output::Output;
+use crate::registries::Registries;
+use crate::release_contents::ReleaseContents;
+use crate::repository::Repository;
+use crate::rule_gate::GateArgs;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The target: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`
+    #[arg(required = true, num_args = 2, value_names = ["KIND", "NAME"])]
+    target: Vec<String>,
+    /// The store: `s3://bucket`, `oss://bucket` or `file:///path` [default: the policy's]
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// Also keeps the package in this directory; without it, the package goes straight to the store
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    platform: PlatformArgs,
+    /// Adds an archive for each image to a product, for sites that only have `docker load`
+    #[arg(long)]
+    include_archives: bool,
+    /// Prints what each step would do, and changes nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    existing_tag: ExistingTagArgs,
+    #[command(flatten)]
+    gate: GateArgs,
+    #[command(flatten)]
+    publication: PublicationArgs,
+}
+
+pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
+    if let Some(directory) = args.output.as_ref().filter(|path| is_url(path)) {
+        let message = format!("{} is not a directory", directory.display());
+        return Err(CliError::usage(message).hint("name the store with `--to URL`"));
+    }
+    let repository = Repository::open(global)?;
+    let url = publish::store_url(args.to.as_deref(), &repository.policy)?;
+    let store = args.publication.open_store(url, global)?;
+    let mut release = Release {
+        args,
+        global,
+        output,
+        registries: Registries::new(&repository, global),
+        repository: &repository,
+        store: &*store,
+        summary: Summary::new(args.target.join(" "), args.dry_run),
+    };
+    if let Err(error) = release.run_steps().await {
+        return Err(release.summary.failed(error));
+    }
+    let summary = release.summary;
+    output.result(|| summary.to_json(), || summary.to_text());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_url(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| text.contains("://"))
+}
+
+/// A release in progress.
+struct Release<'r> {
+    args: &'r Args,
+    global: &'r GlobalArgs,
+    output: &'r Output,
+    registries: Registries,
+    repository: &'r Repository,
+    store: &'r dyn Store,
+    summary: Summary,
+}
+
+impl<'r> Release<'r> {
+    async fn run_steps(&mut self) -> Result<()> {
+        let (release, change) = self.check()?;
+        let origin = self.sync().await?;
+        self.summary.begin(Step::Package);
+        let bundle = self.plan(release, &change, origin).await?;
+        self.summary.describe(&bundle.plan);
+        if let Some(published) = self.find_published(&bundle.plan).await? {
+            self.summary.skip("the store has the bundle");
+            self.summary.begin(Step::Publish);
+            self.summary.skip(&format!("{} is already published", published.url));
+            self.summary.publish(&published, self.queue_step());
+            return Ok(());
+        }
+        if self.args.dry_run {
+            self.describe_publication(&bundle.plan);
+            return Ok(());
+        }
+        let published = match &self.args.output {
+            Some(directory) => self.package_and_publish(bundle, directory).await?,
+            None => {
+                self.summary.skip("the package goes straight to the store (`-o DIR` keeps one)");
+                self.summary.begin(Step::Publish);
+                let jobs = self.global.write_jobs();
+                write_to_store(bundle, self.store, jobs, self.output).await?
+            }
+        };
+        self.summary.done(&format!("{} ({})", published.url, describe_transfer(&published)));
+        self.summary.publish(&published, self.queue_step());
+        Ok(())
+    }
+
+    /// Applies the rules, and requires that the files are committed.
+    fn check(&mut self) -> Result<(ReleaseContents, LastChange)> {
+        let Args { target, gate, publication, .. } = self.args;
+        self.summary.begin(Step::Check);
+        let release = self.repository.release_contents(target)?;
+        let mut files = self.repository.files_below(&release.paths);
+        files.extend(self.repository.target_files(target)?);
+        self.repository.require_no_errors(&files, gate, self.output)?;
+        let change = LastChange::read(self.repository, &release.paths, self.output)?;
+        if !publication.allow_uncommitted {
+            publish::require_commit(change.commit.as_deref())?;
+        }
+        match gate.no_check {
+            Some(_) => self.summary.skip("`--no-check`"),
+            None => self.summary.done(&summary::describe_check(files.len())),
+        }
+        Ok((release, change))
+    }
+
+    /// Copies the images that the release registry does not have. Returns the registry that has all of
+    /// them.
+    async fn sync(&mut self) -> Result<ImageOrigin<'static>> {
+        self.summary.begin(Step::Sync);
+        let dry_run = self.args.dry_run;
+        let transfers = sync::transfers_of(self.repository, &self.args.target)?;
+        let job = sync::Job {
+            transfers: &transfers,
+            platforms: &[],
+            report: None,
+            on_existing_tag: self.args.existing_tag.action(),
+            dry_run,
+        };
+        let report = job.run(&self.registries, self.global, self.output).await?;
+        if let Some(error) = report.combined_error() {
+            return Err(error);
+        }
+        let sums = report.sums();
+        let text = summary::describe_sync(&sums, dry_run);
+        match sums.copied {
+            0 => self.summary.skip(&text),
+            _ => self.summary.done(&text),
+        }
+        Ok(if dry_run && sums.copied > 0 { ImageOrigin::Source } else { ImageOrigin::Release })
+    }
+
+    async fn plan(
+        &self,
+        release: ReleaseContents,
+        change: &LastChange,
+        origin: ImageOrigin<'_>,
+    ) -> Result<PlannedBundle> {
+        let Args { platform, include_archives, .. } = self.args;
+        let (repository, output) = (self.repository, self.output);
+        let options = Options {
+            origin,
+            platforms: package::platforms(repository, platform.platform.as_deref())?,
+            allow_other_platform: platform.allows_others(),
+            include_archives: *include_archives,
+            jobs: self.global.write_jobs(),
+        };
+        let files = (repository, release);
+        let bundle = package::plan_at(change, files, &options, &self.registries, output).await?;
+        package::warn_of_zstd(&bundle.plan, false, output);
+        Ok(bundle)
+    }
+
+    /// Finds the bundle of this plan in the store. A bundle without `.sha256` is not completely
+    /// published.
+    ///
+    /// # Errors
+    /// If another bundle is published under its name.
+    async fn find_published(&self, plan: &BundlePlan) -> Result<Option<Published>> {
+        let Some(stored) = self.store.find(plan.document()).await? else { return Ok(None) };
+        let source = open_source(&stored.url, &self.global.retry_policy()).await?;
+        let is_same = match Bundle::read(source).await {
+            Ok(bundle) => bundle.digest() == plan.digest(),
+            Err(
+                compass_bundle::Error::NotABundle { .. } | compass_bundle::Error::Damaged { .. },
+            ) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if !is_same {
+            return Err(compass_bundle::Error::Conflict { path: stored.url }.into());
+        }
+        let digest = stored.digest;
+        Ok(digest.map(|digest| Published::new(stored.url, stored.size, digest, None)))
+    }
+
+    /// Writes the package to a directory, unless it exists, and publishes it.
+    async fn package_and_publish(
+        &mut self,
+        bundle: PlannedBundle,
+        directory: &Path,
+    ) -> Result<Published> {
+        let path = directory.join(bundle.plan.file_name());
+        if is_packaged(&path, &bundle.plan).await {
+            self.summary.skip(&format!("{} exists", path.display()));
+        } else {
+            std::fs::create_dir_all(directory)
+                .map_err(|error| fs::write_error(directory, &error))?;
+            let jobs = self.global.write_jobs();
+            let written = write_to_file(bundle, &path, jobs, self.output).await?;
+            self.summary.done(&written.path.display().to_string());
+        }
+        self.summary.keep(&path);
+        self.summary.begin(Step::Publish);
+        publish::publish(&path, self.store, self.output).await
+    }
+
+    /// Describes the last two steps of a dry run.
+    fn describe_publication(&mut self, plan: &BundlePlan) {
+        let package = match &self.args.output {
+            Some(directory) => directory.join(plan.file_name()).display().to_string(),
+            None => plan.file_name(),
+        };
+        self.summary.done(&format!("would build {package}, {} bytes", plan.size()));
+        self.summary.begin(Step::Publish);
+        self.summary.done(&format!("would publish it to {}", self.store.url()));
+    }
+
+    /// The label of the step that follows the publication of a bundle in the queue.
+    fn queue_step(&self) -> Option<&'r str> {
+        use compass_manifest::review::Guard;
+        let steps = self.repository.policy.review.queue.steps().iter();
+        let mut last = steps.filter(|step| {
+            step.guards.contains(&Guard::BundlePublished)
+                || step.guards.contains(&Guard::PackagesListed)
+        });
+        last.next_back().map(|step| step.to.as_str())
+    }
+}
+
+/// Whether a file is the complete bundle of a plan.
+async fn is_packaged(path: &Path, plan: &BundlePlan) -> bool {
+    // A bundle has its final name only if it is complete. `publish` compares it with its `.sha256`.
+    let opened = Bundle::open(path).await;
+    checksum_path(path).exists() && opened.is_ok_and(|bundle| bundle.digest() == plan.digest())
+}
