@@ -5,6 +5,7 @@ mod copies;
 #[path = "../sample/mod.rs"]
 mod sample;
 mod server;
+mod shards;
 mod signature;
 mod world;
 

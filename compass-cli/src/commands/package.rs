@@ -3,6 +3,7 @@
 pub(super) mod destination;
 mod images;
 mod recompress;
+mod shard;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub(crate) struct Args {
     gate: GateArgs,
     #[command(flatten)]
     publication: PublicationArgs,
+    #[command(flatten)]
+    shard: shard::ShardArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -108,6 +111,7 @@ pub(crate) struct PlannedBundle {
 }
 
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
+    let bucket = args.shard.open_bucket(args, global)?;
     let repository = Repository::open(global)?;
     let release = repository.release_contents(&args.target)?;
     repository.require_no_errors(&repository.files_below(&release.paths), &args.gate, output)?;
@@ -130,6 +134,9 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         warn_of_zstd(&bundle.plan, args.recompress.is_some(), output);
         output.result(|| plan_json(&bundle.plan), || plan_text(&bundle.plan));
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(bucket) = &bucket {
+        return shard::send(args, bundle, bucket, output).await;
     }
     let destination = Destination::new(args, &bundle.plan, global)?;
     if destination.is_store() && !args.publication.allow_uncommitted {

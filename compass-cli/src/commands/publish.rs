@@ -109,7 +109,10 @@ pub(super) fn store_url<'u>(to: Option<&'u str>, policy: &'u Policy) -> Result<&
 
 /// Describes the bytes that a publication has transferred.
 pub(super) fn describe_transfer(published: &Published) -> String {
-    let Published { present, sent, copied, .. } = *published;
+    describe_bytes(published.present, published.sent, published.copied)
+}
+
+pub(super) fn describe_bytes(present: bool, sent: u64, copied: u64) -> String {
     match (present, copied) {
         (true, _) => "already published".to_owned(),
         (false, 0) => format!("{} sent", human_bytes(sent)),

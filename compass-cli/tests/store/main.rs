@@ -4,6 +4,7 @@
 //! unless `COMPASS_INTEROP=required` is set, as in CI.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod shards;
 mod world;
 
 use std::process::Command;

@@ -157,20 +157,24 @@ impl World {
         format!("{}/{BUCKET}/{}/{key}", self.server.address, self.prefix)
     }
 
-    /// Stores an image of 20 MB, which is uploaded in three parts.
+    /// Releases an image of 20 MB, which is uploaded in three parts.
     pub(crate) fn release(&self, seed: u64) {
-        let image = SampleImage::with_layers(vec![
-            random_bytes(seed, 12_000_000),
-            random_bytes(2, 8_000_000),
-        ]);
+        self.release_version("v0.1.0", &[(seed, 12_000_000), (2, 8_000_000)]);
+    }
+
+    /// Releases a version whose image has layers of these seeds and sizes.
+    pub(crate) fn release_version(&self, version: &str, layers: &[(u64, usize)]) {
+        let layers = layers.iter().map(|(seed, size)| random_bytes(*seed, *size)).collect();
+        let image = SampleImage::with_layers(layers);
         let name = "release/compass-plugins-demo".parse().unwrap();
-        let tag = "v0.1.0".parse().unwrap();
+        let tag = version.parse().unwrap();
         self.runtime.block_on(image.store(&self.storage, &name, &tag)).unwrap();
         let plugins = self.path("repo/release-plugins");
         std::fs::create_dir_all(&plugins).unwrap();
-        let manifest = "metadata: {name: demo}\nspec:\n  version: v0.1.0\n  modules: []\n  service: {port: \
-                        9001, image: \
-                        'harbor.caicloud.xyz/release/compass-plugins-demo:v0.1.0'}\n";
+        let manifest = format!(
+            "metadata: {{name: demo}}\nspec:\n  version: {version}\n  modules: []\n  service: {{port: \
+             9001, image: 'harbor.caicloud.xyz/release/compass-plugins-demo:{version}'}}\n"
+        );
         std::fs::write(plugins.join("demo.yaml"), manifest).unwrap();
         // `publish` needs committed files.
         for arguments in [&["init", "-q"][..], &["add", "-A"], &["commit", "-qm", "x"]] {
