@@ -44,9 +44,11 @@ const TARGETS: [[&str; 2]; 4] = [
     ["product", "v2.7.0"],
 ];
 
-/// The image of a plugin before and after `compass bump plugin gpu-manager`.
-const BUMPED: (&str, &str) =
-    ("compass-plugins-gpu-manager:v0.1.1", "compass-plugins-gpu-manager:v0.1.2");
+/// Images before and after `compass bump plugin gpu-manager` and `compass bump hotfix web`.
+const BUMPED: [(&str, &str); 2] = [
+    ("compass-plugins-gpu-manager:v0.1.1", "compass-plugins-gpu-manager:v0.1.2"),
+    ("console-web:v2.7.0-20180605-p1", "console-web:v2.7.0-20180605-p2"),
+];
 
 /// The ports of the registries with `--keep`, if they are free.
 const KEEP_PORTS: [u16; 3] = [5001, 5002, 5003];
@@ -186,8 +188,9 @@ impl Demo<'_> {
                 images::push(developer.clone(), &image.source, &base, (number, is_small)).await?;
             pushed.insert(name_of(&image.source), digest);
             let written = image.source.to_string();
-            if let Some(before) = written.strip_suffix(BUMPED.0) {
-                let next: Reference = format!("{before}{}", BUMPED.1).parse()?;
+            for (old, new) in BUMPED {
+                let Some(before) = written.strip_suffix(old) else { continue };
+                let next: Reference = format!("{before}{new}").parse()?;
                 images::push(developer.clone(), &next, &base, (number, is_small)).await?;
             }
         }
