@@ -7,14 +7,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use compass_bundle::{
-    ArchiveImage, Bundle, BundlePlan, Comparison, LocalFile, Package, Platforms, compare, stream,
+    ArchiveImage, Bundle, BundleContents, BundlePlan, Comparison, LocalFile, Package, Platforms,
+    compare, compare_with_plan, stream,
 };
 use compass_registry::testing::random_bytes;
-use compass_registry::{ImageRef, Reference};
+use compass_registry::{ImageRef, ImageSource, Reference};
 use futures_util::TryStreamExt as _;
 
-/// A product with these images. The number of each image determines its content.
-async fn product(images: &[(&str, u64)]) -> (tempfile::TempDir, Package) {
+/// A planned product, and the source of its images.
+struct Planned {
+    plan: Arc<BundlePlan>,
+    contents: BundleContents,
+    source: Arc<dyn ImageSource>,
+}
+
+/// A planned product with these images. The number of each image determines its content.
+async fn planned(images: &[(&str, u64)]) -> Planned {
     let layers: Vec<_> = images.iter().map(|(_, seed)| vec![random_bytes(*seed, 500)]).collect();
     let (storage, stored) = sample::store(&layers).await;
     let mut gathered = Vec::new();
@@ -24,8 +32,15 @@ async fn product(images: &[(&str, u64)]) -> (tempfile::TempDir, Package) {
         let platforms = Platforms::One(sample::platform());
         gathered.push(ArchiveImage::resolve(&storage, &from, reference, &platforms).await.unwrap());
     }
-    let plan = Arc::new(BundlePlan::new(&sample::product(gathered, false)).unwrap());
-    let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
+    let contents = sample::product(gathered, false);
+    let plan = Arc::new(BundlePlan::new(&contents).unwrap());
+    Planned { plan, contents, source: Arc::new(storage) }
+}
+
+/// A product with these images.
+async fn product(images: &[(&str, u64)]) -> (tempfile::TempDir, Package) {
+    let Planned { plan, source, .. } = planned(images).await;
+    let chunks: Vec<Bytes> = stream(plan, source).try_collect().await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("bundle");
     std::fs::write(&path, chunks.concat()).unwrap();
@@ -62,4 +77,17 @@ async fn compare_pairs_last_tags_of_repository() {
     assert_eq!(alone, (0, vec!["release/web v1 v2".to_owned()]));
     let pushed_anew = compared(&[("web:v1", 1)], &[("web:v1", 2)]).await;
     assert_eq!(pushed_anew, (0, vec!["release/web v1 v1".to_owned()]));
+}
+
+#[tokio::test]
+async fn compare_plan_equals_written_bundle() {
+    let (old, new) = ([("web:v1", 1), ("user:v1", 3)], [("web:v2", 2), ("user:v1", 3)]);
+    let (old, written) = (product(&old).await, product(&new).await);
+    let Planned { plan, contents, source } = planned(&new).await;
+    let with_plan = compare_with_plan(Some(&old.1), &plan, &contents, Arc::clone(&source)).await;
+    let with_plan = with_plan.unwrap();
+    assert_eq!(with_plan, compare(&old.1, &written.1).await.unwrap());
+    assert_eq!((with_plan.images.len(), with_plan.unchanged_images), (1, 1));
+    let first = compare_with_plan(None, &plan, &contents, source).await.unwrap();
+    assert_eq!((first.images.len(), first.sizes, first.shared_bytes), (2, (0, plan.size()), 0));
 }

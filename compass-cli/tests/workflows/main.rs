@@ -1,6 +1,11 @@
 //! The action and the example workflows.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod diff;
+#[path = "../packaging/world.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod world;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
