@@ -23,6 +23,9 @@ use crate::{
 /// The annotation that names an image in `index.json`.
 const NAME: &str = oci_spec::image::ANNOTATION_REF_NAME;
 
+/// The maximum size of `index.json` in bytes. An entry has a few hundred bytes.
+const MAX_INDEX_BYTES: u64 = 16 << 20;
+
 /// An OCI layout directory.
 ///
 /// Images are written with the name `REPOSITORY:TAG`, and read by that name or by the tag alone,
@@ -68,6 +71,11 @@ impl OciLayout {
     pub async fn images(&self) -> Result<Vec<LayoutImage>, Error> {
         let path = self.root.join("index.json");
         let what = path.display().to_string();
+        let size = tokio::fs::metadata(&path).await.map_or(0, |metadata| metadata.len());
+        if size > MAX_INDEX_BYTES {
+            let reason = format!("{size} bytes exceed the limit of an index");
+            return Err(Error::InvalidContent { what, reason });
+        }
         let Some(bytes) = read_optional(&path).await? else { return Err(Error::NotFound { what }) };
         let index: Result<LayoutIndex, _> = serde_json::from_slice(&bytes);
         let index =

@@ -110,8 +110,11 @@ async fn cached_image_is_served_while_upstream_is_down() {
     let World { directory, image, upstream } = world;
     let host = upstream.host();
     drop(upstream);
-    // After a restart, too.
+    // After the process was killed, too.
+    let unfinished = directory.path().join("registry/uploads/.upload-x");
+    std::fs::write(&unfinished, "half").unwrap();
     let cache = open(&host, directory.path(), SIZE).await.unwrap();
+    assert!(!unfinished.exists());
     read_image(Arc::new(cache.clone()), &web()).await.unwrap();
     assert_eq!(cache.tags(&name()).await.unwrap(), Some(vec![tag()]));
     assert_eq!(cache.repositories().await.unwrap(), [name()]);

@@ -9,24 +9,17 @@ use bytes::{Bytes, BytesMut};
 use compass_registry::http::HttpOptions;
 use compass_registry::{Digest, RetryPolicy};
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt as _, stream};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::Error;
 use crate::read::{BundleSource, MAX_CHECKSUM, remote_checksum};
+use crate::store::range_stream::{RangeResponses, stream_range};
 use crate::store::redact_url;
 use crate::write::CHECKSUM_END;
 
 /// Maximum attempts per read.
 const MAX_ATTEMPTS: u32 = 4;
-
-/// The delay before the second attempt. It grows with each attempt.
-const RETRY_DELAY: Duration = Duration::from_millis(200);
-
-const INTERRUPTED: &str = "the connection was interrupted";
-
-const TOO_LONG: &str = "the server returned more bytes than requested";
 
 /// Time without any received byte after which a connection fails.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -117,12 +110,12 @@ impl HttpFile {
             response.chunk().await.map_err(|error| self.failed(error.without_url()))?
         {
             if bytes.len() + chunk.len() > wanted {
-                return Err(self.refused(TOO_LONG));
+                return Err(self.refused("the server returned more bytes than requested"));
             }
             bytes.extend_from_slice(&chunk);
         }
         if bytes.len() < wanted {
-            return Err(self.failed(INTERRUPTED));
+            return Err(self.failed("the connection was interrupted"));
         }
         Ok(bytes.freeze())
     }
@@ -163,11 +156,7 @@ impl BundleSource for HttpFile {
     }
 
     fn read_stream(self: Arc<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
-        let stream = RangeStream { file: self, rest: range, response: None, failures: 0 };
-        let chunks = stream::try_unfold(stream, |mut stream| async move {
-            Ok(stream.next().await?.map(|chunk| (chunk, stream)))
-        });
-        chunks.boxed()
+        stream_range(self, range)
     }
 
     async fn checksum(&self) -> Result<Option<Digest>, Error> {
@@ -178,50 +167,14 @@ impl BundleSource for HttpFile {
     }
 }
 
-/// A range that is received while it is read. A broken connection is continued.
-struct RangeStream {
-    file: Arc<HttpFile>,
-    rest: Range<u64>,
-    response: Option<Response>,
-    /// Failed attempts since the last received byte.
-    failures: u32,
-}
-
-impl RangeStream {
-    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        while !self.rest.is_empty() {
-            match self.receive().await {
-                Ok(chunk) if chunk.is_empty() => {}
-                Ok(chunk) => {
-                    self.failures = 0;
-                    self.rest.start += chunk.len() as u64;
-                    return Ok(Some(chunk));
-                }
-                Err(error) if self.failures + 1 < MAX_ATTEMPTS && !is_permanent(&error) => {
-                    tracing::info!(%error, "continuing to read a range");
-                    self.response = None;
-                    self.failures += 1;
-                    tokio::time::sleep(RETRY_DELAY * self.failures).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
+#[async_trait]
+impl RangeResponses for HttpFile {
+    async fn respond(&self, range: Range<u64>) -> Result<Response, Error> {
+        with_retry(|| self.get_range(range.clone())).await
     }
 
-    /// Receives the next bytes of the response, which may be the first of a new one.
-    async fn receive(&mut self) -> Result<Bytes, Error> {
-        let file = &self.file;
-        let response = match &mut self.response {
-            Some(response) => response,
-            none => none.insert(file.get_range(self.rest.clone()).await?),
-        };
-        let chunk = response.chunk().await.map_err(|error| file.failed(error.without_url()))?;
-        let chunk = chunk.ok_or_else(|| file.failed(INTERRUPTED))?;
-        match chunk.len() as u64 > self.rest.end - self.rest.start {
-            true => Err(file.refused(TOO_LONG)),
-            false => Ok(chunk),
-        }
+    fn failed(&self, why: Box<dyn std::error::Error + Send + Sync>) -> Error {
+        Error::store("read", &self.shown, why)
     }
 }
 
@@ -243,7 +196,7 @@ async fn with_retry<T, F: Future<Output = Result<T, Error>>>(
         match read().await {
             Err(error) if attempts < MAX_ATTEMPTS && !is_permanent(&error) => {
                 tracing::info!(%error, "retrying to read a range");
-                tokio::time::sleep(RETRY_DELAY * attempts).await;
+                tokio::time::sleep(Duration::from_millis(200) * attempts).await;
                 attempts += 1;
             }
             read => return read,

@@ -9,11 +9,13 @@ mod shards;
 mod signature;
 mod world;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use compass_bundle::store::{ObjectFile, ObjectStore, PublishOptions, Store, StoreEnvironment};
 use compass_bundle::{BundleSource as _, Error, checksum_path};
 use compass_registry::Digest;
+use futures_util::TryStreamExt as _;
 use server::{SECRET, Storage};
 use signature::Scheme;
 use world::World;
@@ -35,6 +37,9 @@ async fn publish_in_parts_is_readable() {
         assert_eq!(file.size(), size);
         assert_eq!(file.read(10..5000).await.unwrap(), &world.bytes()[10..5000]);
         assert_eq!(file.checksum().await.unwrap(), Some(published.digest));
+        let stream = Arc::new(file).read_stream(10..7_000_000);
+        let chunks: Vec<_> = stream.try_collect().await.unwrap();
+        assert!(chunks.concat() == world.bytes()[10..7_000_000], "other bytes");
     }
 }
 

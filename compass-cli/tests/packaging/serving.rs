@@ -32,7 +32,7 @@ impl Served {
     fn start(world: &World, arguments: &[&str]) -> Self {
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
         let mut command = world.command(&arguments);
-        command.env("COMPASS_SERVE_PASSWORD", "hunter2").env("REGISTRY_AUTH_FILE", "none.json");
+        command.env("COMPASS_SERVE_PASSWORD", "hunter2");
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -114,6 +114,23 @@ fn serve_login_is_in_no_output() {
     assert_eq!(statuses, [200, 401, 200, 200]);
     let log = served.log();
     assert!(!log.contains("hunter2") && !log.contains("cm9ib3Q6aHVudGVyMg"), "{log}");
+}
+
+#[test]
+fn serve_cache_hides_upstream_credentials() {
+    let (world, image) = world();
+    let upstream = format!("http://{}", world.registry.host());
+    let arguments = ["--upstream", &upstream, "--cache", "cache", "--cache-size", "1MiB", "-vvv"];
+    let served = Served::start(&world, &arguments);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let pulled = runtime.block_on(read_image(Arc::new(served.client()), &web())).unwrap();
+    assert_eq!(pulled.digest(), image.manifest.digest());
+    let log = served.log();
+    assert!(!log.contains("hunter2") && !log.contains("cm9ib3Q6aHVudGVyMg"), "{log}");
+    // Another directory is not taken for a cache.
+    let ran = world.run(&["serve", "--upstream", &upstream, "--cache", "repo"]);
+    assert_eq!(ran.code, 2, "{}", ran.error);
+    assert!(ran.error.contains("not empty and not a cache"), "{}", ran.error);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Looks up manifests, tags and sizes at the upstream registry, and on the disk if it is down.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,13 @@ use crate::{Digest, Error, ImageSource as _, ImageSourceExt as _, RawManifest, R
 /// wait for its timeouts.
 const DOWN_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long the digest of a tag is remembered, so that the upstream registry is not asked for each of
+/// many clients that pull the same image.
+const TAG_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The maximum number of remembered tags.
+const MAX_TAGS: usize = 10_000;
+
 /// Lookups in progress. Errors are shared by their callers.
 type Lookups<K, T> = SingleFlight<K, Result<T, Arc<Error>>>;
 
@@ -28,6 +36,8 @@ pub(super) struct Upstream {
     /// The last failure, and when it happened.
     failure: Mutex<Option<(Instant, Arc<Error>)>>,
     tags: Lookups<(Repository, Tag), Option<Digest>>,
+    /// The digests that tags had a moment ago.
+    recent_tags: Mutex<HashMap<(Repository, Tag), (Instant, Digest)>>,
     manifests: Lookups<(Repository, Digest), Option<RawManifest>>,
     sizes: Lookups<(Repository, Digest), Option<u64>>,
     referrers: Lookups<(Repository, Digest), Vec<Digest>>,
@@ -47,6 +57,7 @@ impl Upstream {
             client,
             failure: Mutex::default(),
             tags: SingleFlight::default(),
+            recent_tags: Mutex::default(),
             manifests: SingleFlight::default(),
             sizes: SingleFlight::default(),
             referrers: SingleFlight::default(),
@@ -64,6 +75,19 @@ impl Upstream {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = failure.as_ref().filter(|(at, _)| at.elapsed() < DOWN_INTERVAL);
         recent.map(|(_, error)| Arc::clone(error))
+    }
+
+    fn recent_tag(&self, key: &(Repository, Tag)) -> Option<Digest> {
+        let tags = self.recent_tags.lock().unwrap_or_else(PoisonError::into_inner);
+        tags.get(key).filter(|(at, _)| at.elapsed() < TAG_INTERVAL).map(|(_, digest)| *digest)
+    }
+
+    fn note_tag(&self, key: (Repository, Tag), digest: Digest) {
+        let mut tags = self.recent_tags.lock().unwrap_or_else(PoisonError::into_inner);
+        if tags.len() >= MAX_TAGS {
+            tags.clear();
+        }
+        tags.insert(key, (Instant::now(), digest));
     }
 
     fn note_failure(&self, error: &Arc<Error>) {
@@ -122,14 +146,8 @@ impl PullThroughCache {
         repository: &Repository,
         tag: &Tag,
     ) -> Result<Option<RawManifest>, Error> {
-        let (name, reference) = (repository.clone(), tag.clone().into());
-        let resolved = self
-            .look_up(&self.0.upstream.tags, (repository.clone(), tag.clone()), |client| {
-                async move { found(client.resolve(&name, &reference).await) }.boxed()
-            })
-            .await;
         let disk = &self.0.disk;
-        let digest = match resolved {
+        let digest = match self.resolve(repository, tag).await {
             Ok(Some(digest)) => digest,
             Ok(None) => return Ok(None),
             Err(error) => {
@@ -149,6 +167,24 @@ impl PullThroughCache {
             }
         }
         Ok(manifest)
+    }
+
+    /// Returns the digest of a tag at the upstream registry.
+    async fn resolve(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, Error> {
+        let (upstream, key) = (&self.0.upstream, (repository.clone(), tag.clone()));
+        if let Some(digest) = upstream.recent_tag(&key) {
+            return Ok(Some(digest));
+        }
+        let (name, reference) = (repository.clone(), tag.clone().into());
+        let resolved = self
+            .look_up(&upstream.tags, key.clone(), |client| {
+                async move { found(client.resolve(&name, &reference).await) }.boxed()
+            })
+            .await?;
+        if let Some(digest) = resolved {
+            upstream.note_tag(key, digest);
+        }
+        Ok(resolved)
     }
 
     pub(super) async fn manifest_by_digest(

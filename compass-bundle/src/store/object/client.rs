@@ -29,6 +29,8 @@ use super::settings::{Settings, StoreEnvironment};
 /// Maximum pages of a list. A page has up to 1000 entries.
 const MAX_PAGES: usize = 1000;
 
+const OTHER_RANGE: &str = "it contains another range";
+
 type Result<T> = std::result::Result<T, RequestError>;
 
 /// A client of one bucket. Clones share connections and credentials.
@@ -71,20 +73,31 @@ impl Client {
     pub(super) async fn get(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
         let wanted = range.end - range.start;
         let request = Request::get(key, &range);
-        let read = |answer: Answer| {
-            let start = text_header(&answer.headers, "content-range");
-            let start = start.and_then(|text| {
-                text.strip_prefix("bytes ")?.split_once('-')?.0.parse::<u64>().ok()
-            });
-            match answer.body.len() as u64 {
-                _ if start != Some(range.start) => {
-                    Err(Rejection::Invalid("it contains another range".to_owned()))
-                }
-                length if length == wanted => Ok(answer.body),
-                length => Err(Rejection::Transient(format!("{length} of {wanted} bytes arrived"))),
+        let read = |answer: Answer| match answer.body.len() as u64 {
+            _ if range_start(&answer.headers) != Some(range.start) => {
+                Err(Rejection::Invalid(OTHER_RANGE.to_owned()))
             }
+            length if length == wanted => Ok(answer.body),
+            length => Err(Rejection::Transient(format!("{length} of {wanted} bytes arrived"))),
         };
         self.transport.send(&request, wanted, read).await
+    }
+
+    /// Requests a range of an object, and returns the response before its body.
+    pub(super) async fn get_response(
+        &self,
+        key: &str,
+        range: Range<u64>,
+    ) -> Result<reqwest::Response> {
+        let request = Request::get(key, &range);
+        let response = self.transport.open(&request).await?;
+        match range_start(response.headers()) {
+            Some(start) if start == range.start => Ok(response),
+            _ => Err(RequestError::InvalidAnswer {
+                request: request.describe(),
+                reason: OTHER_RANGE.to_owned(),
+            }),
+        }
     }
 
     /// Writes a small object. `is_new` lets the request fail if the object exists.
@@ -219,6 +232,12 @@ impl Client {
         let read = |answer: Answer| parse(&answer.body).map_err(Rejection::Invalid);
         self.transport.send(request, MAX_DOCUMENT, read).await
     }
+}
+
+/// The first byte in the `Content-Range` of an answer.
+fn range_start(headers: &HeaderMap) -> Option<u64> {
+    let range = text_header(headers, "content-range")?;
+    range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
 }
 
 /// Compares the checksum in an answer with that of the sent bytes.

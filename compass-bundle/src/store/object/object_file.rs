@@ -1,10 +1,13 @@
 //! Objects as files that are read by range.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_registry::Digest;
+use futures_util::stream::BoxStream;
+use reqwest::Response;
 
 use super::client::{Client, RequestError};
 use super::connect;
@@ -13,6 +16,7 @@ use crate::Error;
 use crate::error::NoSuchObject;
 use crate::read::{BundleSource, remote_checksum};
 use crate::store::StoreOptions;
+use crate::store::range_stream::{RangeResponses, stream_range};
 use crate::write::CHECKSUM_END;
 
 /// An object that is read by range.
@@ -68,10 +72,26 @@ impl BundleSource for ObjectFile {
         self.client.get(&self.key, range).await.map_err(|error| self.failed("read", error))
     }
 
+    fn read_stream(self: Arc<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
+        stream_range(self, range)
+    }
+
     async fn checksum(&self) -> Result<Option<Digest>, Error> {
         let text = read_small(&self.client, &format!("{}{CHECKSUM_END}", self.key)).await;
         let text = text.map_err(|error| self.failed("read the checksum of", error))?;
         let Some(text) = text else { return Ok(None) };
         remote_checksum(&text, &self.shown, &self.key).map(Some)
+    }
+}
+
+#[async_trait]
+impl RangeResponses for ObjectFile {
+    async fn respond(&self, range: Range<u64>) -> Result<Response, Error> {
+        let response = self.client.get_response(&self.key, range).await;
+        response.map_err(|error| self.failed("read", error))
+    }
+
+    fn failed(&self, why: Box<dyn std::error::Error + Send + Sync>) -> Error {
+        Error::store("read", &self.shown, why)
     }
 }

@@ -1,6 +1,6 @@
 //! `compass extract --images`: several images as one archive.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use compass_bundle::{Image, OutputStream, Package, stream_images, write_images};
@@ -9,11 +9,15 @@ use glob::Pattern;
 use serde_json::json;
 
 use super::super::verify::check_damage;
-use super::{Args, STDOUT, refuse_terminal};
+use super::{Args, STDOUT, refuse_terminal, target_path};
+use crate::display::printable;
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
 use crate::output::Output;
+
+/// The name of the archive in a directory.
+const FILE_NAME: &str = "images.tar";
 
 /// Writes the images that match patterns to a file or to stdout.
 pub(super) async fn extract(
@@ -29,28 +33,34 @@ pub(super) async fn extract(
     let package = open(&args.bundle, global).await?;
     let images = select(&package, &patterns)?;
     images.iter().flat_map(|image| image.notes).for_each(|note| output.warn(note));
-    let path = args.output.as_deref().unwrap_or(Path::new(STDOUT));
     let (shown, place) = (output.progress("extract"), args.registry.as_ref());
-    let progress = shown.shared();
+    let (progress, path) = (shown.shared(), target(args)?);
     let written = match args.writes_to_stdout() {
         true => {
             let mut stdout = tokio::io::stdout();
-            let stream = OutputStream::new(&mut stdout, path);
+            let stream = OutputStream::new(&mut stdout, &path);
             stream_images(&images, place, stream, &*progress).await
         }
-        false => write_images(&images, place, path, &*progress).await,
+        false => write_images(&images, place, &path, &*progress).await,
     };
     drop((shown, progress));
     check_damage(&package, written.as_ref().err(), output).await?;
-    let size = written?;
+    let (size, path) = (written?, path.display().to_string());
+    let json = || json!({"paths": [path], "size": size});
     match args.writes_to_stdout() {
-        true => output.result_to_stderr(|| json!({"paths": [STDOUT], "size": size}), String::new),
-        false => {
-            let path = path.display().to_string();
-            output.result(|| json!({"paths": [path], "size": size}), || format!("{path}\n"));
-        }
+        true => output.result_to_stderr(json, String::new),
+        false => output.result(json, || printable(&path) + "\n"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The file to write, or `-` for stdout.
+fn target(args: &Args) -> Result<PathBuf> {
+    let output = args.output.as_deref().unwrap_or(Path::new(STDOUT));
+    match args.writes_to_stdout() {
+        true => Ok(output.to_owned()),
+        false => target_path(output, FILE_NAME),
+    }
 }
 
 fn parse(text: &str) -> Result<Pattern> {

@@ -26,7 +26,7 @@ pub(super) fn parse_upstream(text: &str) -> Result<Upstream, &'static str> {
     };
     let host = host.trim_end_matches('/');
     if host.contains('@') {
-        return Err("credentials belong into the credentials file (docs/registries.md)");
+        return Err("credentials belong in the credentials file (docs/registries.md)");
     }
     match host.is_empty() || host.contains(['/', '?', '#']) {
         true => Err("expected the URL of a registry without a path, as `https://HOST[:PORT]`"),

@@ -120,6 +120,41 @@ impl Transport {
         }
     }
 
+    /// Sends a request without a body, and returns the response before its body. Transient failures
+    /// are retried.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(super) async fn open(&self, request: &Request) -> Final<reqwest::Response> {
+        self.retry.run(|| self.open_once(request)).await?
+    }
+
+    async fn open_once(
+        &self,
+        request: &Request,
+    ) -> Result<Final<reqwest::Response>, RegistryError> {
+        let headers = match self.signer.sign(request, &self.settings).await {
+            Ok(headers) => headers,
+            Err(error) => return Ok(Err(error)),
+        };
+        let url = request.url(&self.settings);
+        let sent = self.http.request(request.method.clone(), url).headers(headers).send();
+        let limit = self.retry.idle_timeout;
+        let response = timeout(limit, sent).await;
+        let response = response.map_err(|_| self.unreachable(request, Stalled(limit)))?;
+        let mut response =
+            response.map_err(|error| self.unreachable(request, error.without_url()))?;
+        if response.status().is_success() {
+            return Ok(Ok(response));
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = timeout(limit, read_body(&mut response, MAX_DOCUMENT, &AtomicU64::new(0))).await;
+        let body = body.map_err(|_| self.unreachable(request, Stalled(limit)))?;
+        let body = body.map_err(|error| self.unreachable(request, error.without_url()))?;
+        let error = self.error_of(request, status, &headers, &body.unwrap_or_default())?;
+        Ok(Err(error.unwrap_or_else(|| Self::invalid(request, "it has no content"))))
+    }
+
     /// Returns the error in an answer. A completed upload may fail with status 200.
     fn error_of(
         &self,
@@ -245,15 +280,24 @@ async fn receive(
 ) -> reqwest::Result<(StatusCode, HeaderMap, Option<Bytes>)> {
     let mut response = request.send().await?;
     let (status, headers) = (response.status(), response.headers().clone());
+    Ok((status, headers, read_body(&mut response, max_body, moved).await?))
+}
+
+/// Reads a body. Returns `None` if it is larger than `max_body`.
+async fn read_body(
+    response: &mut reqwest::Response,
+    max_body: u64,
+    moved: &AtomicU64,
+) -> reqwest::Result<Option<Bytes>> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
         moved.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         body.extend_from_slice(&chunk);
         if body.len() as u64 > max_body.max(MAX_DOCUMENT) {
-            return Ok((status, headers, None));
+            return Ok(None);
         }
     }
-    Ok((status, headers, Some(body.freeze())))
+    Ok(Some(body.freeze()))
 }
 
 /// Runs a transfer, and fails if it stalls or is below the minimum speed.
