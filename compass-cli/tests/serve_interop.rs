@@ -115,7 +115,8 @@ fn serve_cache_is_pulled_while_upstream_is_down() {
     world.serve_at(&cache, &["--upstream", &upstream_url, "--cache", "cache"]);
     let copy = format!("skopeo copy -q --src-tls-verify=false docker://{cache}/{IMAGE}");
     world.sh(&format!("{copy} oci:one:v1"));
-    world.sh(&format!("kill {process}"));
+    // The cache remembers a tag for 2 s.
+    world.sh(&format!("kill {process}; sleep 2.5"));
     world.sh(&format!(
         "{copy} oci:two:v1; cmp <(skopeo inspect --raw oci:one:v1) <(skopeo inspect --raw oci:two:v1)
          umoci unpack --rootless --image two:v1 unpacked

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 
-/// Operations in progress, by what they are about.
+/// Operations in progress, by their keys.
 pub(super) struct SingleFlight<K, T: Clone>(Mutex<HashMap<K, Shared<BoxFuture<'static, T>>>>);
 
 impl<K, T: Clone> Default for SingleFlight<K, T> {
@@ -62,7 +62,7 @@ mod tests {
             }
             .boxed()
         };
-        // The first caller gives up.
+        // The first caller is cancelled.
         let cancelled = tokio::time::timeout(Duration::from_millis(1), flight.run("a", start));
         assert!(cancelled.await.is_err());
         let (one, two) = tokio::join!(flight.run("a", start), flight.run("a", start));
