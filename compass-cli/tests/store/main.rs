@@ -31,6 +31,13 @@ fn package_to_store_is_readable() {
     let published = world.json(&["publish", &bundle, "--to", &world.store()]);
     assert_eq!(published["present"], true);
 
+    // The world asserts that no secret is in the output.
+    let arguments = world.package(&world.store());
+    let logged =
+        [&arguments.iter().map(String::as_str).collect::<Vec<_>>()[..], &["-vvv"]].concat();
+    let log = String::from_utf8_lossy(&world.run(&logged).stderr).into_owned();
+    assert!(log.contains("object storage") && log.contains("method=GET"), "{log}");
+
     assert_eq!(world.json(&["inspect", &url]), world.json(&["inspect", &bundle]));
     assert_eq!(world.json(&["verify", &url])["holds"], true);
     assert_eq!(world.json(&["diff", &url, &bundle])["newBytes"], 0);
