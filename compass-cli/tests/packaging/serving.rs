@@ -8,7 +8,7 @@ use compass_registry::client::{Client, ClientOptions};
 use compass_registry::http::HttpOptions;
 use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::{SampleImage, random_bytes, read_image};
-use compass_registry::{Destination, ImageRef, Repository, Tag, copy};
+use compass_registry::{Destination, Digest, ImageRef, Repository, Tag, copy};
 use serde_json::{Value, json};
 
 use super::world::World;
@@ -90,6 +90,30 @@ fn serve_bundle_pulls_and_rejects_pushes() {
             assert!(refused.contains("405") && refused.contains("read-only"), "{refused}");
         });
     }
+}
+
+#[test]
+fn serve_damaged_bundle_breaks_off_and_logs() {
+    let (world, image) = world();
+    let mut bytes = std::fs::read(world.path(BUNDLE)).unwrap();
+    let layer = &image.blobs[1];
+    let at = bytes.windows(64).position(|part| part == &layer[1000..1064]).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(world.path("damaged.tar.gz"), bytes).unwrap();
+    let served = Served::start(&world, &["damaged.tar.gz"]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let blob = format!("http://{}/v2/release/web/blobs/{}", served.host, Digest::of(layer));
+    runtime.block_on(async {
+        let http = HttpOptions::default().build().unwrap();
+        let answer = http.get(blob).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        assert!(answer.bytes().await.is_err(), "the transfer breaks off");
+        let metrics = http.get(format!("http://{}/metrics", served.host)).send().await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        assert!(metrics.contains("compass_registry_streams_failed_total 1\n"), "{metrics}");
+    });
+    let log = served.log();
+    assert!(log.contains("a transfer failed") && log.contains("the gzip checksum"), "{log}");
 }
 
 #[test]

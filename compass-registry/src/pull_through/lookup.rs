@@ -123,19 +123,25 @@ impl PullThroughCache {
     }
 
     /// Runs a lookup at the upstream registry, or waits for the same lookup of another request.
-    async fn look_up<K: Eq + Hash + Clone, T: Clone + 'static>(
+    async fn look_up<K, T>(
         &self,
         lookups: &Lookups<K, T>,
         key: K,
         start: impl FnOnce(Client) -> BoxFuture<'static, Result<T, Error>>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, Error>
+    where
+        K: Eq + Hash + Clone + Send + 'static,
+        T: Clone + Send + Sync + 'static,
+    {
         let upstream = &self.0.upstream;
         if let Some(source) = upstream.recent_failure() {
             return Err(Error::Upstream { source });
         }
         let client = upstream.client.clone();
         let shared = || start(client).map(|result| result.map_err(Arc::new)).boxed();
-        lookups.run(key, shared).await.map_err(|error| {
+        let aborted = || Error::io("cannot look up content", std::io::ErrorKind::Other.into());
+        let result = lookups.run(key, shared).await.ok_or_else(aborted)?;
+        result.map_err(|error| {
             upstream.note_failure(&error);
             self.upstream_error(error)
         })

@@ -3,17 +3,26 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
+use tokio::sync::oneshot;
 
-/// Operations in progress, by their keys.
-pub(super) struct SingleFlight<K, T: Clone>(Mutex<HashMap<K, Shared<BoxFuture<'static, T>>>>);
+/// Operations in progress, by their keys. Clones share them.
+pub(super) struct SingleFlight<K, T: Clone>(Arc<Mutex<Operations<K, T>>>);
+
+type Operations<K, T> = HashMap<K, Shared<oneshot::Receiver<T>>>;
+
+impl<K, T: Clone> Clone for SingleFlight<K, T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 impl<K, T: Clone> Default for SingleFlight<K, T> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Arc::default())
     }
 }
 
@@ -23,22 +32,50 @@ impl<K, T: Clone> fmt::Debug for SingleFlight<K, T> {
     }
 }
 
-impl<K: Eq + Hash + Clone, T: Clone> SingleFlight<K, T> {
-    /// Waits for the operation with this key, or starts it.
+impl<K, T> SingleFlight<K, T>
+where
+    K: Eq + Hash + Clone + Send + 'static,
+    T: Clone + Send + Sync + 'static,
+{
+    /// Waits for the operation with this key, or starts it. Returns `None` if it was aborted.
     ///
     /// # Cancellation
-    /// If a caller is cancelled, the others continue the operation.
-    pub(super) async fn run(&self, key: K, start: impl FnOnce() -> BoxFuture<'static, T>) -> T {
-        let operation = self.lock().entry(key.clone()).or_insert_with(|| start().shared()).clone();
-        let result = operation.clone().await;
-        let mut operations = self.lock();
-        if operations.get(&key).is_some_and(|current| current.ptr_eq(&operation)) {
-            operations.remove(&key);
+    /// The operation runs in a task of its own and ends, even if all callers are cancelled.
+    pub(super) async fn run(
+        &self,
+        key: K,
+        start: impl FnOnce() -> BoxFuture<'static, T>,
+    ) -> Option<T> {
+        let result = self.operation(key.clone(), start).await.ok();
+        if result.is_none() {
+            self.lock().remove(&key);
         }
         result
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<K, Shared<BoxFuture<'static, T>>>> {
+    fn operation(
+        &self,
+        key: K,
+        start: impl FnOnce() -> BoxFuture<'static, T>,
+    ) -> Shared<oneshot::Receiver<T>> {
+        let mut operations = self.lock();
+        if let Some(running) = operations.get(&key) {
+            return running.clone();
+        }
+        let (sender, receiver) = oneshot::channel();
+        let (flight, running, own) = (self.clone(), start(), key.clone());
+        tokio::spawn(async move {
+            let result = running.await;
+            flight.lock().remove(&own);
+            // No caller may be left.
+            let _ = sender.send(result);
+        });
+        let receiver = receiver.shared();
+        operations.insert(key, receiver.clone());
+        receiver
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Operations<K, T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,11 +99,12 @@ mod tests {
             }
             .boxed()
         };
-        // The first caller is cancelled.
+        // The operation goes on although the first caller is cancelled.
         let cancelled = tokio::time::timeout(Duration::from_millis(1), flight.run("a", start));
         assert!(cancelled.await.is_err());
         let (one, two) = tokio::join!(flight.run("a", start), flight.run("a", start));
-        assert_eq!((one, two), (0, 0));
-        assert_eq!(flight.run("a", start).await, 1, "a later caller starts again");
+        assert_eq!((one, two), (Some(0), Some(0)));
+        assert!(flight.lock().is_empty());
+        assert_eq!(flight.run("a", start).await, Some(1), "a later caller starts again");
     }
 }

@@ -21,6 +21,7 @@ struct Counters {
     sent_bytes: AtomicU64,
     streams: AtomicU64,
     refused_streams: AtomicU64,
+    failed_streams: AtomicU64,
 }
 
 /// A transfer of a blob, which is counted until it is dropped.
@@ -35,6 +36,10 @@ impl Metrics {
 
     pub(super) fn count_refused_stream(&self) {
         self.0.refused_streams.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_failed_stream(&self) {
+        self.0.failed_streams.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn start_stream(&self) -> CountedStream {
@@ -69,6 +74,11 @@ impl Metrics {
                 "compass_registry_streams_refused_total",
                 "Blobs that were refused with status 503, because too many were being sent.",
                 load(&self.0.refused_streams),
+            ),
+            Metric::counter(
+                "compass_registry_streams_failed_total",
+                "Blobs that could not be read to their end.",
+                load(&self.0.failed_streams),
             ),
         ];
         for Metric { name, help, is_counter, value } in own.iter().chain(of_storage) {

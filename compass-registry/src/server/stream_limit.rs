@@ -48,10 +48,16 @@ impl StreamLimit {
 }
 
 /// The body of a response that counts its bytes, and returns the permit at its end.
+///
+/// A client sees only that the connection breaks if the storage fails, so the reason is logged.
 pub(super) fn body(bytes: ByteStream, permit: OwnedSemaphorePermit, metrics: &Metrics) -> Body {
-    let counted = metrics.start_stream();
-    Body::from_stream(bytes.inspect_ok(move |chunk| {
+    let (counted, metrics) = (metrics.start_stream(), metrics.clone());
+    let bytes = bytes.inspect_ok(move |chunk| {
         let _held = &permit;
         counted.sent(chunk.len());
+    });
+    Body::from_stream(bytes.inspect_err(move |error| {
+        metrics.count_failed_stream();
+        tracing::error!(error = error as &dyn std::error::Error, "a transfer failed");
     }))
 }
