@@ -165,3 +165,59 @@ fn extract_images_loads_in_all_tools() {
     let digest = digest(&world, "$SOURCE", "--tls-verify=false");
     world.sh(&format!("$CTR -n k8s.io images ls | grep -F {} | grep -F {digest}", names[0]));
 }
+
+/// The commands in the `console` blocks of a document, without `$ `.
+fn documented_commands(file: &str) -> Vec<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file);
+    let text = std::fs::read_to_string(path).unwrap();
+    let blocks = text.split("```console\n").skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().unwrap());
+    let lines = blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("$ "));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn documented_commands_succeed() {
+    let Some(world) = World::required() else { return };
+    world.sh("
+        umoci init --layout oci; umoci new --image oci:v1; mkdir -p one; echo hello > one/hello.txt
+        umoci insert --image oci:v1 one /app
+        umoci config --image oci:v1 --architecture amd64 --os linux
+        for image in web:v1 compass-plugins-gpu:v0.1.0; do
+          skopeo copy -q --dest-tls-verify=false oci:oci:v1 docker://$SOURCE/release/$image
+        done
+    ");
+    world.add_plugin("gpu", "v0.1.0");
+    world.sh("
+        echo release/web:v1 > repo/web.list; mkdir -p repo/release-products repo/addons
+        printf 'metadata: {name: compass}\nspec: {version: v2.7.0, imageLists: [web.list]}\n' > repo/release-products/v2.7.0.yaml
+        package='compass package --repo repo --from $SOURCE/release -o . --quiet --no-check test'
+        eval $package product v2.7.0; eval $package plugin gpu
+    ");
+    world.start_docker();
+    world.start_containerd();
+    let commands = documented_commands("serve.md");
+    assert_eq!(commands.len(), 6);
+    for command in commands {
+        let command = command
+            .replace("ssh node1 docker", "$DOCKER")
+            .replace("ssh node2 ctr", "$CTR")
+            .replace("images import", "images import --snapshotter native")
+            .replace("podman", "$PODMAN")
+            .replace("/var/cache/compass", "cache")
+            .replace("0.0.0.0:5000", &free("127.0.0.1"));
+        let is_server = command.starts_with("compass serve") && command.contains("--listen");
+        let script = match is_server {
+            // A server that runs is ended by the time limit.
+            true => format!("timeout -s INT --preserve-status 1 {command} | grep -F ' serves '"),
+            false => command,
+        };
+        world.sh(&script);
+    }
+    let names = ["harbor.caicloud.xyz/release/web:v1", "registry.site/compass/web:v1"];
+    world.sh(&format!(
+        "$DOCKER inspect {1} > /dev/null; $PODMAN inspect {0} > /dev/null
+         $CTR -n k8s.io images ls -q | grep -Fx {0}",
+        names[0], names[1]
+    ));
+}
