@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::hint::Hint;
+#[cfg(feature = "http")]
+pub(crate) use self::hint::NO_CERTIFICATES;
 use self::hint::is_certificate_error;
 pub(crate) use self::sanitize::find_password;
 use self::sanitize::{redact_password, sanitize};

@@ -7,8 +7,10 @@ use tokio::time::error::Elapsed;
 use super::Error;
 use super::connection::{ConnectionError, error_chain};
 use crate::connect_retry::ConnectRefused;
-use crate::http::no_certificates::NO_CERTIFICATES;
 use crate::min_speed::TooSlow;
+
+/// The words of the error of a system without CA certificates.
+pub(crate) const NO_CERTIFICATES: &str = "the system has no CA certificates";
 
 /// A hint at what the user can do about an error. It is data instead of text, so that a program can
 /// name its own options.

@@ -7,6 +7,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error as TlsError, SignatureScheme};
 
+use crate::error::NO_CERTIFICATES;
+
 /// Refuses each server, because no certificates are trusted.
 ///
 /// Thus a client can be built on a minimal system, and plain HTTP works there.
@@ -14,9 +16,6 @@ use rustls::{DigitallySignedStruct, Error as TlsError, SignatureScheme};
 pub(super) struct NoCertificates {
     pub(super) provider: Arc<CryptoProvider>,
 }
-
-/// The words of the error, by which its hint is found.
-pub(crate) const NO_CERTIFICATES: &str = "the system has no CA certificates";
 
 fn refusal() -> TlsError {
     TlsError::General(NO_CERTIFICATES.to_owned())
