@@ -41,7 +41,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", requires = "upstream")]
     cache: Option<PathBuf>,
     /// The maximum size of the images in --cache; those not used for the longest time are removed
-    #[arg(long, value_name = "SIZE", default_value = "32GiB", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "32GiB", value_parser = parse_size,
+          hide_short_help = true)]
     cache_size: u64,
     /// The address to listen on; port 0 selects a free port
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "HOST:PORT", value_parser = address)]
@@ -50,10 +51,12 @@ pub(crate) struct Args {
     #[arg(long, requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
     /// The key of --tls-cert in PEM form
-    #[arg(long, requires = "tls_cert", value_name = "FILE")]
+    #[arg(long, requires = "tls_cert", value_name = "FILE", hide_short_help = true)]
     tls_key: Option<PathBuf>,
-    /// The user that every client must log in as, with the password of --password-file or of the
-    /// environment variable `COMPASS_SERVE_PASSWORD`
+    /// The user that every client must log in as
+    ///
+    /// The password is that of --password-file or of the environment variable
+    /// `COMPASS_SERVE_PASSWORD`.
     #[arg(long)]
     user: Option<String>,
     /// A file whose first line is the password of --user
@@ -61,15 +64,16 @@ pub(crate) struct Args {
     password_file: Option<PathBuf>,
     /// The maximum number of blobs that are sent at a time; further requests wait up to 10 s, and
     /// then get status 503
-    #[arg(long, value_name = "N", default_value_t = 256,
+    #[arg(long, value_name = "N", default_value_t = 256, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     max_streams: u32,
     /// How long the body of a request may pause before the request fails
-    #[arg(long, value_name = "SECONDS", default_value_t = 30,
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, hide_short_help = true,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     body_idle_timeout: u64,
-    /// Prints the configuration of containerd for nodes that reach this server at an address, and
-    /// exits
+    /// Prints the configuration of containerd for nodes, and exits
+    ///
+    /// The address is the one that the nodes reach this server at.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     hosts_toml: Option<String>,
 }
