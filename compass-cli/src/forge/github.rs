@@ -4,6 +4,8 @@ mod answer;
 mod app;
 mod cache;
 mod limits;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::fmt;

@@ -131,7 +131,7 @@ fn moved(method: &str, path: &str, former: &str) -> Response<Body> {
 }
 
 fn respond(
-    world: &World,
+    world: &mut World,
     content: Content,
     uri: &Uri,
     headers: &HeaderMap,
@@ -173,6 +173,7 @@ fn respond(
         response = response.header("link", link);
     }
     if is_known && status == 200 {
+        world.unchanged += 1;
         return response.status(StatusCode::NOT_MODIFIED).body(Body::empty()).unwrap();
     }
     response.status(status).body(Body::from(bytes)).unwrap()

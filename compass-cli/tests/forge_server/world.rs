@@ -115,6 +115,8 @@ pub(crate) struct World {
     pub(crate) deliveries: Vec<Delivery>,
     /// The requests, such as `GET /repos/a/b`.
     pub(crate) requests: Vec<String>,
+    /// The number of answers that said that nothing changed.
+    pub(crate) unchanged: usize,
     /// The requests that changed something, and their times.
     pub(crate) written: Vec<(Instant, String)>,
     next_id: u64,
@@ -139,6 +141,7 @@ impl World {
             hook: None,
             deliveries: Vec::new(),
             requests: Vec::new(),
+            unchanged: 0,
             written: Vec::new(),
             next_id: 1000,
         };
