@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     bump, check, completions, demo, diff, doctor, explain, extract, images, init, inspect, install,
-    installed, man, package, pr, publish, release, review, serve, store, sync, verify,
+    installed, man, package, pr, publish, queue, release, review, serve, store, sync, verify,
 };
 use crate::global_args::GlobalArgs;
 
@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Pr(pr::Args),
     /// Shows a pull request's queue state and what the next step needs
     Review(review::Args),
+    /// Lists the release pull requests that wait for a team, and does their work
+    Queue(queue::Args),
     /// Serves images to other machines: those of bundles, or a registry in a directory
     Serve(serve::Args),
     /// Runs every step on this machine, with registries of its own
@@ -114,6 +116,9 @@ impl Command {
             Self::Release(_) => "what was done is kept: run the same command to continue",
             Self::Publish(_) => {
                 "the uploaded parts are kept: run the same command to send the rest"
+            }
+            Self::Queue(_) => {
+                "what is done is kept: run the same command to continue with the others"
             }
             Self::Extract(_) => "no unfinished file is left: run the same command to extract again",
             _ => "no unfinished file is left under its final name",

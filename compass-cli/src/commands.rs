@@ -17,6 +17,7 @@ pub(crate) mod man;
 pub(crate) mod package;
 pub(crate) mod pr;
 pub(crate) mod publish;
+pub(crate) mod queue;
 pub(crate) mod release;
 pub(crate) mod review;
 pub(crate) mod serve;
@@ -64,6 +65,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode> {
         Command::Install(args) => install::run(args, global, output).await,
         Command::Installed(args) => installed::run(args, output),
         Command::Pr(args) => pr::run(args, global, output).await,
+        Command::Queue(args) => queue::run(args, global, output).await,
         Command::Review(args) => review::run(args, global, output).await,
         Command::Serve(args) => serve::run(args, global, output).await,
         Command::Store(args) => store::run(args, global, output).await,

@@ -10,11 +10,13 @@ mod changed_targets;
 mod comment;
 mod conversation;
 mod head_history;
+mod publication;
 mod queue_policy;
 mod record;
 mod release_files;
 mod report;
 mod target_facts;
+mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ pub(crate) use self::apply::Written;
 pub(crate) use self::changed_targets::{ReleaseTarget, TargetKind};
 pub(crate) use self::record::{Failure, Record};
 pub(crate) use self::target_facts::{ImageFacts, TargetFacts};
+pub(crate) use self::work::{DueStep, WorkReport};
 use crate::error::{CliError, Result};
 use crate::forge::{self, Account, CommitStatus, PullRequest, SharedForge};
 use crate::git::{Git, PrivateClone, PullRefs};
@@ -63,6 +66,8 @@ pub(crate) struct PullReview {
     pub(crate) record: Record,
     /// The comment of this program, if there is one.
     pub(crate) own_comment: Option<forge::Comment>,
+    /// The numbers of the comments that requests can be in; those of reviews are negated.
+    text_ids: Vec<i64>,
     /// The text that the comment should have.
     pub(crate) comment: String,
     pub(crate) commit_status: CommitStatus,
@@ -130,6 +135,14 @@ impl Reviewer {
         }
     }
 
+    /// The policy of `--policy`, or that of the base branch as the clone knows it.
+    pub(crate) fn default_policy(&self) -> Result<Policy> {
+        match &self.policy {
+            Some(policy) => Ok(policy.clone()),
+            None => Ok((*Repository::open(&self.global)?.policy).clone()),
+        }
+    }
+
     fn fetch(&self, pull: &PullRequest) -> Result<PrivateClone> {
         let refs = PullRefs { number: pull.number, base_branch: &pull.base.name };
         self.clone.fetch_pull_request(refs)
@@ -189,10 +202,11 @@ impl Reviewer {
             status,
             record,
             own_comment,
+            text_ids: texts.iter().map(|text| text.id).collect(),
             comment: String::new(),
             source,
         };
-        review.comment = comment::render(&review, &texts);
+        review.comment = comment::render(&review);
         Ok(review)
     }
 
@@ -205,6 +219,17 @@ impl Reviewer {
         let settings = queue_policy::write_settings(&policy, &clone, &self.root)?;
         let repository = Repository::open_with(&clone.root(), policy, settings)?;
         Ok(ReleaseSource { repository, clone })
+    }
+}
+
+impl PullReview {
+    /// Adds a failure of the work to the comment and the status.
+    fn set_failure(&mut self, text: &str) {
+        let (state, release_files) = (self.status.state.clone(), self.record.release_files.clone());
+        let state = state.unwrap_or_default();
+        self.record.failure = Some(Failure { state, release_files, text: text.to_owned() });
+        self.commit_status = report::commit_status(&self.pull, &self.status, &self.record);
+        self.comment = comment::render(self);
     }
 }
 

@@ -93,7 +93,7 @@ fn policy(args: &Args, global: &GlobalArgs) -> Result<Arc<Policy>> {
 }
 
 /// Returns an error for a bundle that names no commit: the source of a published bundle must be known.
-pub(super) fn require_commit(commit: Option<&str>) -> Result<()> {
+pub(crate) fn require_commit(commit: Option<&str>) -> Result<()> {
     if commit.is_some() {
         return Ok(());
     }

@@ -10,7 +10,6 @@ use compass_manifest::review::{
     Evidence, GuardReport, NextStep, Origin, Outcome, Transition, Verdict,
 };
 
-use super::conversation::ForgeText;
 use super::record::MARKER;
 use super::{PullReview, TargetFacts, holds};
 
@@ -21,12 +20,12 @@ const MAX_REQUESTS: usize = 10;
 const MAX_TEXT: usize = 30_000;
 
 /// Writes the comment.
-pub(super) fn render(review: &PullReview, texts: &[ForgeText]) -> String {
+pub(super) fn render(review: &PullReview) -> String {
     let mut text = String::new();
     headline(&mut text, review);
     targets(&mut text, &review.targets);
     next_steps(&mut text, review);
-    requests(&mut text, review, texts);
+    requests(&mut text, review);
     remarks(&mut text, review);
     if text.chars().count() > MAX_TEXT {
         text = text.chars().take(MAX_TEXT).collect::<String>() + "…\n";
@@ -116,7 +115,7 @@ fn people(next: &NextStep) -> String {
     if people.is_empty() { roles } else { format!("{roles} ({})", people.join(", ")) }
 }
 
-fn requests(text: &mut String, review: &PullReview, texts: &[ForgeText]) {
+fn requests(text: &mut String, review: &PullReview) {
     let shown: Vec<&Transition> = review
         .status
         .transitions
@@ -135,7 +134,7 @@ fn requests(text: &mut String, review: &PullReview, texts: &[ForgeText]) {
         let Transition { origin, by, to, outcome, guards, .. } = transition;
         let place = match origin {
             Origin::Body => "the description".to_owned(),
-            Origin::Comment(index) => link(review, texts.get(*index)),
+            Origin::Comment(index) => link(review.text_ids.get(*index)),
             _ => "a comment that was deleted or edited".to_owned(),
         };
         let command = code(&format!("/queue {to}"));
@@ -161,12 +160,10 @@ fn requests(text: &mut String, review: &PullReview, texts: &[ForgeText]) {
     text.push('\n');
 }
 
-fn link(review: &PullReview, text: Option<&ForgeText>) -> String {
-    match text {
-        Some(text) if text.id > 0 => format!("[a comment](#issuecomment-{})", text.id),
-        Some(text) => {
-            format!("[a review]({}#pullrequestreview-{})", review.pull.url, -text.id)
-        }
+fn link(id: Option<&i64>) -> String {
+    match id {
+        Some(id) if *id > 0 => format!("[a comment](#issuecomment-{id})"),
+        Some(id) => format!("[a review](#pullrequestreview-{})", -id),
         None => "a comment".to_owned(),
     }
 }

@@ -3,5 +3,6 @@
 mod creation;
 #[path = "../forge_server/mod.rs"]
 mod forge_server;
+mod queue;
 mod reviews;
 mod world;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use compass_registry::storage::MemoryStorage;
+use compass_registry::Tag;
+use compass_registry::storage::{MemoryStorage, Storage as _};
 use compass_registry::testing::{FaultyRegistry, SampleImage, Script};
 use serde_json::Value;
 
@@ -92,6 +93,22 @@ impl World {
     /// Pushes the image of a plugin to the release registry.
     pub(crate) fn sync_image(&self, name: &str, version: &str) {
         self.store_image(&self.storage.1, "release", name, version);
+    }
+
+    /// Pushes another image under the tag of a plugin to the release registry.
+    pub(crate) fn sync_other_image(&self, name: &str, version: &str) {
+        let image = SampleImage::with_layers(vec![b"other".to_vec()]);
+        let repository = format!("release/compass-plugins-{name}").parse().unwrap();
+        let tag = version.parse().unwrap();
+        self.runtime.block_on(image.store(&self.storage.1, &repository, &tag)).unwrap();
+    }
+
+    /// Removes the image of a plugin from the source registry.
+    pub(crate) fn remove_image(&self, name: &str, version: &str) {
+        let repository = format!("caicloud/compass-plugins-{name}").parse().unwrap();
+        let tag = version.parse::<Tag>().unwrap().into();
+        let removed = self.storage.0.delete_manifest(&repository, &tag);
+        self.runtime.block_on(removed).unwrap();
     }
 
     fn store_image(&self, storage: &MemoryStorage, project: &str, name: &str, version: &str) {

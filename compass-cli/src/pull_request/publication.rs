@@ -1,0 +1,101 @@
+//! Copies the images of a pull request, and publishes its packages.
+
+use std::sync::Arc;
+
+use compass_bundle::WriteOptions;
+use compass_bundle::store::open_store;
+use compass_registry::OnExistingTag;
+
+use super::{PullReview, ReleaseTarget, Reviewer, TargetFacts, holds};
+use crate::commands::sync::{ImageTransfer, ResultSlots, sync as sync_images};
+use crate::commands::{package, publish as publication};
+use crate::error::{CliError, Result};
+use crate::registries::Registries;
+use crate::repository::Repository;
+use crate::rule_gate::GateArgs;
+
+/// Copies the images that the release registry does not have.
+///
+/// # Errors
+/// If a tag of the release registry has another image: a release is not replaced without a person.
+pub(super) async fn sync(review: &PullReview, reviewer: &Reviewer) -> Result<()> {
+    let Reviewer { global, .. } = reviewer;
+    let repository = &review.source.repository;
+    let mut transfers = Vec::new();
+    for facts in &review.targets {
+        require_releasable(facts, repository, reviewer)?;
+        let images = repository.target_images(&facts.target.arguments())?;
+        transfers.extend(images.iter().map(ImageTransfer::of));
+    }
+    let registries = Registries::new(repository, global);
+    let output = reviewer.output.silenced();
+    let progress = output.progress("sync");
+    let options = global.copy_options(progress.shared()).on_existing_tag(OnExistingTag::Error);
+    let results = ResultSlots::new(&transfers);
+    sync_images(&results, &registries, &options, false).await?;
+    let failed = results.take().into_iter().filter_map(|result| result.result.err());
+    match failed.reduce(|first, other| first.with_cause(other.message)) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Publishes the packages that the store does not have; returns the URLs of all of them.
+pub(super) async fn publish(review: &PullReview, reviewer: &Reviewer) -> Result<Vec<String>> {
+    let mut urls = Vec::new();
+    for facts in &review.targets {
+        let known = facts.bundle.url.clone().filter(|_| holds(&facts.bundle.published));
+        urls.push(match known {
+            Some(url) => url,
+            None => publish_one(review, facts, reviewer).await?,
+        });
+    }
+    Ok(urls)
+}
+
+async fn publish_one(
+    review: &PullReview,
+    facts: &TargetFacts,
+    reviewer: &Reviewer,
+) -> Result<String> {
+    let Reviewer { global, .. } = reviewer;
+    let repository = &review.source.repository;
+    require_releasable(facts, repository, reviewer)?;
+    let Some(url) = &repository.policy.store else {
+        return Err(CliError::usage("the policy names no store"));
+    };
+    let store = open_store(url, &global.store_options())?;
+    let contents = repository.release_contents(&facts.target.arguments())?;
+    let options = package::Options {
+        origin: package::ImageOrigin::Release,
+        platforms: package::platforms(repository, None)?,
+        allow_other_platform: false,
+        include_archives: false,
+        jobs: global.write_jobs(),
+    };
+    let registries = Registries::new(repository, global);
+    let output = reviewer.output.silenced();
+    let bundle = package::plan(repository, contents, &options, &registries, &output).await?;
+    publication::require_commit(bundle.plan.document().commit.as_deref())?;
+    let progress = output.progress("package");
+    let writing = WriteOptions::default().jobs(options.jobs).progress(progress.shared());
+    let published = store.write(&Arc::new(bundle.plan), bundle.images, &writing).await;
+    let failed = |error: compass_bundle::Error| {
+        CliError::from(error).context(format!("cannot publish {}", facts.target))
+    };
+    Ok(published.map_err(failed)?.url)
+}
+
+/// Returns an error if the target is not complete, or the rules find errors in its files.
+fn require_releasable(
+    facts: &TargetFacts,
+    repository: &Repository,
+    reviewer: &Reviewer,
+) -> Result<()> {
+    if let Some(error) = &facts.error {
+        return Err(error.clone());
+    }
+    let target: &ReleaseTarget = &facts.target;
+    let files = repository.target_files(&target.arguments())?;
+    repository.require_no_errors(&files, &GateArgs { no_check: None }, &reviewer.output.silenced())
+}

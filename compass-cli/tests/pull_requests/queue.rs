@@ -1,0 +1,180 @@
+//! `compass queue`, and the work of `--run`.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::forge_server::{Fault, OWN_LOGIN};
+use crate::world::World;
+
+/// Brings releases of plugins to `patches-need-sync-image`; returns their numbers.
+fn releases(world: &World, names: &[&str]) -> Vec<u64> {
+    let open = |name: &&str| {
+        let number = world.open_release(name, "v0.2.0");
+        world.push_image(name, "v0.2.0");
+        let pushed = world.pushed(name, "v0.2.0");
+        world.forge.act(|forge| forge.comment(number, "alice", &pushed));
+        world.apply(number);
+        assert!(world.labels(number).contains(&"queue/patches-need-sync-image".to_owned()));
+        number
+    };
+    names.iter().map(open).collect()
+}
+
+fn queue(world: &World, arguments: &[&str]) -> (i32, Value, String) {
+    let ran = world.compass(&[&["queue", "--format", "json"], arguments].concat());
+    let value =
+        serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}{}", ran.out, ran.error));
+    (ran.code, value, ran.error)
+}
+
+#[test]
+fn queue_lists_releases_of_label() {
+    let world = World::new();
+    let numbers = releases(&world, &["log", "net"]);
+    let other = world.open_release("gpu", "v0.2.0");
+    world.apply(other);
+    let typo = world.change("typo", "gpu", "v0.3.0");
+    world.forge.act(|forge| {
+        let unrelated = forge.open_pull("bob", "Fix a typo", &typo);
+        forge.add_label(unrelated, "bob", "queue/patches-need-sync-image");
+    });
+    let (code, value, error) = queue(&world, &["--label", "patches-need-sync-image"]);
+    assert_eq!(code, 0, "{error}");
+    let listed = value["pulls"].as_array().unwrap();
+    let found: Vec<_> = listed.iter().map(|pull| pull["number"].as_u64().unwrap()).collect();
+    assert_eq!(found, numbers, "{value:#}");
+    assert_eq!(listed[0]["targets"][0], json!({"target": "plugin log", "version": "v0.2.0"}));
+    let next = &listed[0]["next"][0];
+    assert_eq!(next["people"], json!(["@paula", "@release-robot"]));
+    assert!(next["missing"][0].as_str().unwrap().contains("release registry"), "{value:#}");
+    let (_, all, _) = queue(&world, &[]);
+    assert_eq!(all["pulls"].as_array().unwrap().len(), 3, "{all:#}");
+    let ran = world.compass(&["queue", "--label", "patches-need-sync"]);
+    assert_eq!(ran.code, 2, "{}", ran.error);
+}
+
+#[test]
+fn queue_dry_run_writes_nothing() {
+    let world = World::new();
+    releases(&world, &["log"]);
+    let before = world.forge.act(|forge| forge.writes().len());
+    let (code, value, error) = queue(&world, &["--run", "--dry-run"]);
+    assert_eq!(code, 0, "{error}");
+    let done = value["pulls"][0]["done"][0].as_str().unwrap();
+    assert!(done.contains("would copy the images"), "{value:#}");
+    assert_eq!(world.forge.act(|forge| forge.writes().len()), before);
+    assert!(!world.path("store").exists());
+}
+
+#[test]
+fn queue_run_finishes_releases() {
+    let world = World::new();
+    let numbers = releases(&world, &["log"]);
+    let (code, value, error) = queue(&world, &["--run", "--label", "patches-need-sync-image"]);
+    assert_eq!((code, &value["failed"]), (0, &json!(0)), "{value:#}{error}");
+    assert_eq!(world.labels(numbers[0]), ["kind/release", "queue/patches-need-package"]);
+    let (code, value, error) = queue(&world, &["--run"]);
+    assert_eq!((code, &value["failed"]), (0, &json!(0)), "{value:#}{error}");
+    assert_eq!(world.labels(numbers[0]), ["kind/release", "queue/done-package-uploaded"]);
+    let comments = world.forge.act(|forge| forge.comments_by(numbers[0], OWN_LOGIN));
+    assert_eq!(comments.len(), 3, "{comments:#?}");
+    assert_eq!(comments[1], "/queue patches-need-package\n");
+    assert!(comments[2].starts_with("packages uploaded to\nfile://"), "{}", comments[2]);
+    assert!(comments[2].ends_with("\n\n/queue done-package-uploaded\n"), "{}", comments[2]);
+    let before = world.forge.act(|forge| forge.writes().len());
+    queue(&world, &["--run"]);
+    assert_eq!(world.forge.act(|forge| forge.writes().len()), before);
+}
+
+#[test]
+fn queue_run_failures_stop_no_others() {
+    let world = World::new();
+    let names = ["aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh", "ii", "jj"];
+    let numbers = releases(&world, &names);
+    // One image is gone, and another has other content in the release registry.
+    world.remove_image("cc", "v0.2.0");
+    world.sync_other_image("ff", "v0.2.0");
+    let (code, value, error) = queue(&world, &["--run", "--jobs", "3"]);
+    assert_ne!(code, 0, "{error}");
+    assert_eq!(value["failed"], 2, "{value:#}{error}");
+    for (name, number) in names.iter().zip(&numbers) {
+        let is_failed = ["cc", "ff"].contains(name);
+        let label = if is_failed { "patches-need-sync-image" } else { "done-package-uploaded" };
+        assert_eq!(world.labels(*number), ["kind/release", &format!("queue/{label}")], "{name}");
+        let comment = world.forge.act(|forge| forge.comments_by(*number, OWN_LOGIN)).remove(0);
+        assert_eq!(comment.contains("The last run failed"), is_failed, "{comment}");
+    }
+    let status = world.forge.act(|forge| forge.status(numbers[2], "compass/release-queue"));
+    assert_eq!(status.unwrap().state, "failure");
+    // Looking again does not change the comment.
+    assert_eq!(world.apply(numbers[2]), Vec::<String>::new());
+    world.push_image("cc", "v0.2.0");
+    world.sync_image("ff", "v0.2.0");
+    let (code, value, error) = queue(&world, &["--run"]);
+    assert_eq!(code, 0, "{value:#}{error}");
+    for number in numbers {
+        assert_eq!(world.labels(number), ["kind/release", "queue/done-package-uploaded"]);
+        let comments = world.forge.act(|forge| forge.comments_by(number, OWN_LOGIN));
+        assert_eq!(comments.len(), 3, "{comments:#?}");
+        assert!(!comments[0].contains("The last run failed"), "{}", comments[0]);
+    }
+}
+
+#[test]
+fn queue_run_without_role_does_nothing() {
+    let world = World::new();
+    let number = releases(&world, &["log"])[0];
+    let policy = std::fs::read_to_string(world.path("author/.compass.yaml")).unwrap();
+    world.git("author", &["checkout", "--quiet", "--force", "main"]);
+    world.write("author/.compass.yaml", &policy.replace(", '@release-robot'", ""));
+    world.commit("main", "Remove the robot");
+    let (code, value, error) = queue(&world, &["--run"]);
+    assert_eq!((code, &value["failed"]), (2, &json!(1)), "{value:#}{error}");
+    assert!(error.is_empty() && value.to_string().contains("review.roles"), "{value:#}");
+    assert_eq!(world.labels(number), ["kind/release", "queue/patches-need-sync-image"]);
+}
+
+#[test]
+fn queue_run_lost_answer_comments_once() {
+    let world = World::new();
+    let number = releases(&world, &["log"])[0];
+    world.forge.act(|forge| forge.faults.plan("POST", "/comments", Fault::LosesAnswer, 2));
+    let (code, value, error) = queue(&world, &["--run"]);
+    assert_eq!(code, 0, "{value:#}{error}");
+    assert_eq!(world.labels(number), ["kind/release", "queue/done-package-uploaded"]);
+    let comments = world.forge.act(|forge| forge.comments_by(number, OWN_LOGIN));
+    assert_eq!(comments.len(), 3, "{comments:#?}");
+}
+
+#[test]
+fn queue_run_killed_continues() {
+    let world = World::new();
+    let number = releases(&world, &["log"])[0];
+    // Kills the run after each number of requests, until one finishes.
+    for requests in (3..).step_by(4) {
+        let begun = world.forge.act(|forge| forge.requests.len());
+        let mut command = world.command(&["queue", "--run"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let status = loop {
+            let sent = world.forge.act(|forge| forge.requests.len()) - begun;
+            if sent >= requests {
+                child.kill().unwrap();
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        std::fs::remove_dir_all(world.path("tmp")).unwrap();
+        if status.success() {
+            break;
+        }
+    }
+    assert_eq!(world.labels(number), ["kind/release", "queue/done-package-uploaded"]);
+    let comments = world.forge.act(|forge| forge.comments_by(number, OWN_LOGIN));
+    assert_eq!(comments.len(), 3, "{comments:#?}");
+    let published = std::fs::read_dir(world.path("store/plugins/log")).unwrap().count();
+    assert_eq!(published, 2, "the bundle and its checksum");
+}
