@@ -59,20 +59,11 @@ pub(crate) trait Forge: fmt::Debug + Send + Sync {
     /// example because the repository of the head was deleted.
     async fn pushes(&self, pull: &PullRequest) -> Result<Option<Vec<Push>>>;
 
-    /// Lists the files that a pull request changes.
-    async fn changed_files(&self, number: u64) -> Result<Vec<ChangedFile>>;
-
-    /// Returns the permission of an account in the repository.
-    async fn permission(&self, login: &str) -> Result<Permission>;
-
     /// Returns the commit where the change of `head` from `base` began.
     async fn merge_base(&self, base: &str, head: &str) -> Result<String>;
 
     /// Lists the files of a commit.
     async fn tree(&self, commit: &str) -> Result<Vec<TreeEntry>>;
-
-    /// Reads a blob.
-    async fn blob(&self, object: &str) -> Result<Vec<u8>>;
 
     /// Returns the latest status of a commit with this context.
     async fn commit_status(&self, commit: &str, context: &str) -> Result<Option<CommitStatus>>;
@@ -206,15 +197,6 @@ pub(crate) struct Push {
     pub(crate) at: Timestamp,
 }
 
-/// A file that a pull request changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ChangedFile {
-    pub(crate) path: String,
-    /// The path before, if the file was moved.
-    pub(crate) previous: Option<String>,
-    pub(crate) is_removed: bool,
-}
-
 /// A file of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TreeEntry {
@@ -223,17 +205,6 @@ pub(crate) struct TreeEntry {
     pub(crate) mode: String,
     /// The blob, or the commit of a submodule.
     pub(crate) object: String,
-}
-
-/// The permission of an account in a repository, in ascending order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Permission {
-    None,
-    Read,
-    Triage,
-    Write,
-    Maintain,
-    Admin,
 }
 
 /// The status of a commit under one context.

@@ -8,7 +8,6 @@ mod demo;
 mod display;
 mod error;
 mod existing_tag;
-#[allow(dead_code, reason = "other commands of the pull request follow")]
 mod forge;
 mod fs;
 mod git;
@@ -17,7 +16,6 @@ mod image_usage;
 mod output;
 mod preflight;
 mod progress;
-#[allow(dead_code, unused_imports, reason = "other commands of the pull request follow")]
 mod pull_request;
 mod registries;
 mod regular_file;

@@ -1,6 +1,6 @@
 //! `compass package`.
 
-pub(super) mod destination;
+pub(crate) mod destination;
 mod images;
 mod recompress;
 mod shard;

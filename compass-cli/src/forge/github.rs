@@ -17,14 +17,14 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use self::answer::{
-    ActivityItem, CombinedStatus, CommentItem, Comparison, FileItem, IssueEvent, PermissionItem,
-    PullItem, RepositoryItem, ReviewItem, TreeItem, UserItem,
+    ActivityItem, CombinedStatus, CommentItem, Comparison, IssueEvent, PullItem, RepositoryItem,
+    ReviewItem, TreeItem, UserItem,
 };
 use self::transport::Transport;
 use super::error::ForgeError;
 use super::{
-    Account, ChangedFile, Comment, CommitStatus, Forge, LabelEvent, NewPullRequest, Permission,
-    PullRequest, Push, RepoName, Result, Review, TreeEntry,
+    Account, Comment, CommitStatus, Forge, LabelEvent, NewPullRequest, PullRequest, Push, RepoName,
+    Result, Review, TreeEntry,
 };
 
 pub(super) use self::app::Credentials;
@@ -190,23 +190,6 @@ impl Forge for GitHub {
         }
     }
 
-    async fn changed_files(&self, number: u64) -> Result<Vec<ChangedFile>> {
-        let action = format!("read the changed files of #{number}");
-        let url = self.url(&["pulls", &number.to_string(), "files"], &[]).await?;
-        let items: Vec<FileItem> = self.transport.get_pages(&action, url).await?;
-        items.into_iter().map(|item| item.into_changed_file(&action)).collect()
-    }
-
-    async fn permission(&self, login: &str) -> Result<Permission> {
-        let action = format!("read the permission of @{login}");
-        let url = self.url(&["collaborators", login, "permission"], &[]).await?;
-        match self.transport.get_json::<PermissionItem>(&action, url).await {
-            Ok(item) => Ok(item.permission()),
-            Err(error) if error.is_not_found() => Ok(Permission::None),
-            Err(error) => Err(error),
-        }
-    }
-
     async fn merge_base(&self, base: &str, head: &str) -> Result<String> {
         let action = "find the commit where the pull request began";
         // The commits, of which the answer has a page, are not needed.
@@ -218,11 +201,6 @@ impl Forge for GitHub {
         let action = format!("read the files of {commit}");
         let url = self.url(&["git", "trees", commit], &[("recursive", "1")]).await?;
         self.transport.get_json::<TreeItem>(&action, url).await?.into_entries(&action)
-    }
-
-    async fn blob(&self, object: &str) -> Result<Vec<u8>> {
-        let url = self.url(&["git", "blobs", object], &[]).await?;
-        self.transport.get_raw(&format!("read the file {object}"), url).await
     }
 
     async fn commit_status(&self, commit: &str, context: &str) -> Result<Option<CommitStatus>> {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use compass_manifest::escape::escape;
 use compass_manifest::review::{
-    Evidence, GuardReport, NextStep, Origin, Outcome, Transition, Verdict,
+    Evidence, GuardReport, NextStep, Origin, Outcome, Role, Transition, Verdict,
 };
 
 use super::record::MARKER;
@@ -106,7 +106,7 @@ fn next_steps(text: &mut String, review: &PullReview) {
 
 /// The accounts that can do a step. The policy names them, so that they are notified.
 fn people(next: &NextStep) -> String {
-    let roles: Vec<&str> = next.who.iter().map(|role| role.as_str()).collect();
+    let roles: Vec<&str> = next.who.iter().map(Role::as_str).collect();
     let roles = roles.join(" or ");
     let is_login =
         |login: &&String| login.chars().all(|c| c.is_ascii_alphanumeric() || "-_/[]".contains(c));

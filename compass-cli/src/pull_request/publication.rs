@@ -1,12 +1,10 @@
 //! Copies the images of a pull request, and publishes its packages.
 
-use std::sync::Arc;
-
-use compass_bundle::WriteOptions;
 use compass_bundle::store::open_store;
 use compass_registry::OnExistingTag;
 
 use super::{PullReview, ReleaseTarget, Reviewer, TargetFacts, holds};
+use crate::commands::package::destination::write_to_store;
 use crate::commands::sync::{ImageTransfer, ResultSlots, sync as sync_images};
 use crate::commands::{package, publish as publication};
 use crate::error::{CliError, Result};
@@ -77,12 +75,8 @@ async fn publish_one(
     let output = reviewer.output.silenced();
     let bundle = package::plan(repository, contents, &options, &registries, &output).await?;
     publication::require_commit(bundle.plan.document().commit.as_deref())?;
-    let progress = output.progress("package");
-    let writing = WriteOptions::default().jobs(options.jobs).progress(progress.shared());
-    let published = store.write(&Arc::new(bundle.plan), bundle.images, &writing).await;
-    let failed = |error: compass_bundle::Error| {
-        CliError::from(error).context(format!("cannot publish {}", facts.target))
-    };
+    let published = write_to_store(bundle, &*store, options.jobs, &output).await;
+    let failed = |error: CliError| error.context(format!("cannot publish {}", facts.target));
     Ok(published.map_err(failed)?.url)
 }
 

@@ -126,7 +126,7 @@ fn digest(base: &Objects, files: &Objects, policy: &Policy) -> String {
     for path in base.keys().filter(|path| is_relevant(path) && !files.contains_key(*path)) {
         add(path, "");
     }
-    hasher.finish().hex().to_owned()
+    hasher.finish().hex()
 }
 
 fn is_release_file(path: &str, policy: &Policy) -> bool {

@@ -1,6 +1,6 @@
 //! The status of the head commit, and the people that can do the next step.
 
-use compass_manifest::review::{NextStep, Status};
+use compass_manifest::review::{NextStep, Role, Status};
 
 use super::record::Record;
 use crate::forge::{CommitStatus, PullRequest, StatusState};
@@ -38,6 +38,6 @@ pub(super) fn commit_status(pull: &PullRequest, status: &Status, record: &Record
 }
 
 fn waits_for(next: &NextStep) -> String {
-    let roles: Vec<&str> = next.who.iter().map(|role| role.as_str()).collect();
+    let roles: Vec<&str> = next.who.iter().map(Role::as_str).collect();
     format!(": waits for {}", roles.join(" or "))
 }

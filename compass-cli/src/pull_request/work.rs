@@ -3,7 +3,7 @@
 //! The work ends with the comment that a person would write. What is done already is skipped, so that
 //! work that was interrupted at any time continues.
 
-use compass_manifest::review::{Guard, NextStep, Outcome, Verdict};
+use compass_manifest::review::{Guard, NextStep, Outcome, Role, Verdict};
 
 use super::publication;
 use super::{PullReview, Reviewer, Written};
@@ -58,7 +58,7 @@ impl PullReview {
                 () => return None,
             };
             let is_own = |login: &String| login.eq_ignore_ascii_case(&self.own.login);
-            let roles: Vec<&str> = next.who.iter().map(|role| role.as_str()).collect();
+            let roles: Vec<&str> = next.who.iter().map(Role::as_str).collect();
             Some(DueStep {
                 work,
                 from: from.clone(),

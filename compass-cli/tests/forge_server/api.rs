@@ -66,7 +66,7 @@ fn answer(
     let (method, path) = (method.as_str(), uri.path());
     world.requests.push(format!("{method} {path}"));
     let fault = world.faults.take(method, path);
-    if let Some(response) = fault.as_ref().and_then(|fault| fault.instead()) {
+    if let Some(response) = fault.as_ref().and_then(Fault::instead) {
         return response;
     }
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());

@@ -3,7 +3,7 @@
 //! Test programs include this module, and unit tests include it by its path. [`ForgeServer::start`]
 //! runs the server on a thread of its own. [`ForgeServer::act`] does what people do on the forge: each
 //! action takes ten seconds of the forge's clock, and adds deliveries to [`World::deliveries`], which
-//! [`ForgeServer::deliver`] sends in any order.
+//! [`Delivery::send`] sends in any order.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 mod api;
@@ -19,6 +19,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use faults::Fault;
+#[allow(unused_imports, reason = "each test program uses a part of it")]
 pub(crate) use webhooks::Delivery;
 pub(crate) use world::{Pull, World};
 
@@ -72,11 +73,6 @@ impl ForgeServer {
             ("COMPASS_FORGE_WRITE_INTERVAL", "0".to_owned()),
             ("COMPASS_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
         ]
-    }
-
-    /// Sends a delivery to a webhook; returns the status of the answer, or `None` without an answer.
-    pub(crate) fn deliver(&self, delivery: &Delivery, url: &str) -> Option<u16> {
-        delivery.send(url, WEBHOOK_SECRET)
     }
 
     fn world(&self) -> MutexGuard<'_, World> {

@@ -84,7 +84,7 @@ pub(crate) fn signature(body: &[u8], secret: &str) -> String {
     let mut outer = Hasher::new(Algorithm::Sha256);
     outer.update(&key(0x5c));
     outer.update(&bytes);
-    outer.finish().hex().to_owned()
+    outer.finish().hex()
 }
 
 impl World {

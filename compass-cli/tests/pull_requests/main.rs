@@ -1,4 +1,5 @@
 //! Pull requests of a forge: `compass review --number` and `compass queue`.
+#![allow(clippy::unwrap_used)]
 
 mod creation;
 #[path = "../forge_server/mod.rs"]

@@ -92,7 +92,7 @@ impl Destination {
 }
 
 /// Publishes a planned bundle without a local file.
-pub(in crate::commands) async fn write_to_store(
+pub(crate) async fn write_to_store(
     bundle: PlannedBundle,
     store: &dyn Store,
     jobs: usize,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::super::error::{ForgeError, message_line};
 use super::super::{
-    Account, Branch, ChangedFile, Comment, CommitStatus, LabelEvent, Permission, PullRequest,
-    PullState, Push, RepoName, Result, Review, ReviewState, StatusState, TreeEntry,
+    Account, Branch, Comment, CommitStatus, LabelEvent, PullRequest, PullState, Push, RepoName,
+    Result, Review, ReviewState, StatusState, TreeEntry,
 };
 
 /// Reads `null` as the default value.
@@ -275,51 +275,6 @@ impl ActivityItem {
             after: self.after,
             at: time(&self.timestamp).ok_or_else(|| missing(action, "`timestamp`"))?,
         })
-    }
-}
-
-/// A changed file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct FileItem {
-    filename: Option<String>,
-    previous_filename: Option<String>,
-    #[serde(deserialize_with = "or_default")]
-    status: String,
-}
-
-impl FileItem {
-    pub(super) fn into_changed_file(self, action: &str) -> Result<ChangedFile> {
-        Ok(ChangedFile {
-            path: self.filename.ok_or_else(|| missing(action, "`filename`"))?,
-            previous: self.previous_filename,
-            is_removed: self.status == "removed",
-        })
-    }
-}
-
-/// The permission of an account.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct PermissionItem {
-    #[serde(deserialize_with = "or_default")]
-    permission: String,
-    #[serde(deserialize_with = "or_default")]
-    role_name: String,
-}
-
-impl PermissionItem {
-    /// Returns the permission. Roles of an organization's own have the permission that they extend.
-    pub(super) fn permission(&self) -> Permission {
-        let parse = |text: &str| match text {
-            "admin" => Some(Permission::Admin),
-            "maintain" => Some(Permission::Maintain),
-            "write" => Some(Permission::Write),
-            "triage" => Some(Permission::Triage),
-            "read" => Some(Permission::Read),
-            _ => None,
-        };
-        parse(&self.role_name).or_else(|| parse(&self.permission)).unwrap_or(Permission::None)
     }
 }
 

@@ -33,7 +33,6 @@ const READ_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_ANSWER: usize = 32 << 20;
 
 const JSON: &str = "application/vnd.github+json";
-const RAW: &str = "application/vnd.github.raw+json";
 
 /// A client of the interface.
 pub(super) struct Transport {
@@ -124,11 +123,6 @@ impl Transport {
     /// Reads one JSON value.
     pub(super) async fn get_json<T: DeserializeOwned>(&self, action: &str, url: Url) -> Result<T> {
         self.get(action, url, JSON).await?.json(action)
-    }
-
-    /// Reads the bytes of a file.
-    pub(super) async fn get_raw(&self, action: &str, url: Url) -> Result<Vec<u8>> {
-        Ok(self.get(action, url, RAW).await?.body.to_vec())
     }
 
     /// Reads a page; also returns the URL of the next one.
