@@ -5,18 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Buffers that are not in use. Reusing them avoids clearing memory, and allocating it, which is
 /// slow for memory that moves between threads. Clones share the buffers.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct BufferPool(Arc<Mutex<Vec<Vec<u8>>>>);
+pub struct BufferPool(Arc<Mutex<Vec<Vec<u8>>>>);
 
 /// A buffer that returns to its pool on drop.
 #[derive(Debug)]
-pub(crate) struct PooledBuffer {
-    pub(crate) bytes: Vec<u8>,
+pub struct PooledBuffer {
+    /// The content.
+    pub bytes: Vec<u8>,
     pool: BufferPool,
 }
 
 impl BufferPool {
     /// Takes a buffer with arbitrary content, or a new one.
-    pub(crate) fn take(&self) -> PooledBuffer {
+    pub fn take(&self) -> PooledBuffer {
         let used = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         PooledBuffer { bytes: used.unwrap_or_default(), pool: self.clone() }
     }

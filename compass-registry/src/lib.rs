@@ -82,6 +82,7 @@ pub use verify::VerifiedBlob;
 /// Items that the other crates of this workspace need. They may change in any release.
 #[doc(hidden)]
 pub mod internal {
+    pub use crate::buffer_pool::{BufferPool, PooledBuffer};
     pub use crate::image_manifest::{MAX_IMAGE_MANIFESTS_BYTES, media_type_of, sniff_media_type};
     pub use crate::index_images::MAX_INDEX_DEPTH;
     pub use crate::retry::with_retry_counter;

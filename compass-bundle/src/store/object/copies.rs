@@ -10,6 +10,7 @@ use compass_registry::{
     ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, RangeOptions, RawManifest,
     Repository, RetryPolicy, TagOrDigest,
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::address::ObjectAddress;
 use super::client::{Client, ListedObject};
@@ -172,21 +173,54 @@ async fn open(
     opened
 }
 
+/// Bytes per read of a copied blob.
+const COPIED_READ: u64 = 1 << 20;
+
+/// The ranges of a blob that are read in advance. Together with the parts that are sent, they take less
+/// than 40 MiB of memory.
+const PREFETCHED_RANGES: (u64, usize) = (2 << 20, 2);
+
 /// A source that reads copied blobs from the published bundles, so that they are compared with their
 /// digests, and all others from another source.
 pub(super) struct WithCopies {
-    pub(super) copies: Arc<Copies>,
-    pub(super) source: Arc<dyn ImageSource>,
+    copies: Arc<Copies>,
+    source: Arc<dyn ImageSource>,
+    ranges: RangeOptions,
 }
 
 impl WithCopies {
-    fn source_of(&self, digest: &Digest) -> &dyn ImageSource {
-        let bundle = self.copies.blobs.get(digest);
-        match bundle.and_then(|number| self.copies.bundles.get(*number)) {
-            Some((_, bundle)) => bundle,
-            None => &*self.source,
-        }
+    pub(super) fn new(copies: Arc<Copies>, source: Arc<dyn ImageSource>) -> Self {
+        let (length, connections) = PREFETCHED_RANGES;
+        Self { copies, source, ranges: RangeOptions::new(length, connections) }
     }
+
+    /// The published bundle that a blob is copied from.
+    fn bundle_of(&self, digest: &Digest) -> Option<&Bundle> {
+        let number = self.copies.blobs.get(digest)?;
+        self.copies.bundles.get(*number).map(|(_, bundle)| bundle)
+    }
+}
+
+/// Reads a blob of a published bundle in small ranges, each of which is in memory twice.
+fn read_copied(
+    bundle: &Bundle,
+    repository: &Repository,
+    descriptor: &Descriptor,
+    range: Range<u64>,
+) -> ByteStream {
+    let (bundle, repository, descriptor) = (bundle.clone(), repository.clone(), descriptor.clone());
+    let (mut next, end) = (range.start, range.end);
+    let ranges = std::iter::from_fn(move || {
+        let start = next;
+        next = end.min(start + COPIED_READ);
+        (start < end).then_some(start..next)
+    });
+    let read = stream::iter(ranges).then(move |range| {
+        let (bundle, repository, descriptor) =
+            (bundle.clone(), repository.clone(), descriptor.clone());
+        async move { bundle.blob(&repository, &descriptor, range).await }
+    });
+    read.try_flatten().boxed()
 }
 
 #[async_trait]
@@ -205,11 +239,14 @@ impl ImageSource for WithCopies {
         descriptor: &Descriptor,
         range: Range<u64>,
     ) -> Result<ByteStream, RegistryError> {
-        self.source_of(&descriptor.digest).blob(repository, descriptor, range).await
+        match self.bundle_of(&descriptor.digest) {
+            Some(bundle) => Ok(read_copied(bundle, repository, descriptor, range)),
+            None => self.source.blob(repository, descriptor, range).await,
+        }
     }
 
     fn range_options(&self) -> Option<&RangeOptions> {
-        self.source.range_options()
+        self.source.range_options().map(|_| &self.ranges)
     }
 
     fn retry(&self) -> RetryPolicy {

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::Write as _;
 
-use bytes::BytesMut;
+use bytes::Bytes;
+use compass_registry::internal::{BufferPool, PooledBuffer};
 
 use super::checksum::{PartChecksum, PartHasher};
 use super::client::Body;
@@ -35,17 +36,20 @@ pub(super) struct PartBuffer {
 
 /// The bytes of a part until they are sent.
 enum Buffered {
-    Memory(BytesMut),
+    Memory(PooledBuffer),
     /// An unnamed temporary file, so that memory does not depend on the size of the object.
     File(File),
 }
 
 impl PartBuffer {
-    /// Creates a buffer for the part with this number and size.
-    pub(super) fn new(number: u64, size: u64) -> Result<Self, Error> {
+    /// Creates a buffer for the part with this number and size. Memory is from the pool.
+    pub(super) fn new(number: u64, size: u64, pool: &BufferPool) -> Result<Self, Error> {
         let bytes = if size <= MAX_IN_MEMORY {
-            let capacity = usize::try_from(size).unwrap_or_default();
-            Buffered::Memory(BytesMut::with_capacity(capacity))
+            let mut buffer = pool.take();
+            buffer.bytes.clear();
+            // All buffers have the same size, so that each of them fits any part.
+            buffer.bytes.reserve_exact(usize::try_from(MAX_IN_MEMORY).unwrap_or_default());
+            Buffered::Memory(buffer)
         } else {
             Buffered::File(temporary_file()?)
         };
@@ -61,7 +65,7 @@ impl PartBuffer {
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.hasher.update(bytes);
         match &mut self.bytes {
-            Buffered::Memory(buffer) => buffer.extend_from_slice(bytes),
+            Buffered::Memory(buffer) => buffer.bytes.extend_from_slice(bytes),
             Buffered::File(file) => {
                 let written = file.write_all(bytes);
                 written.map_err(Error::io("write a file in", &std::env::temp_dir()))?;
@@ -72,7 +76,7 @@ impl PartBuffer {
 
     pub(super) fn finish(self) -> Result<Part, Error> {
         let body = match self.bytes {
-            Buffered::Memory(buffer) => Body::Bytes(buffer.freeze()),
+            Buffered::Memory(buffer) => Body::Bytes(Bytes::from_owner(buffer)),
             Buffered::File(file) => {
                 let file = LocalFile::unnamed(file)?;
                 let size = file.size();

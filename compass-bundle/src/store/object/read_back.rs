@@ -12,7 +12,7 @@ use crate::read::{BundleSource, read_exact};
 use crate::{Bundle, BundlePlan, Error, VerifyOptions};
 
 /// Bytes per request.
-const READ_SIZE: u64 = 8 << 20;
+const READ_SIZE: u64 = 2 << 20;
 
 /// Whether a published object is the bundle of a plan. This compares only its structure.
 ///

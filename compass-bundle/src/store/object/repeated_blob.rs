@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use compass_registry::internal::BufferPool;
+
 use super::part::{Part, PartBuffer};
 use super::part_layout::PartLayout;
 use crate::Error;
@@ -10,6 +12,7 @@ use crate::format::member::{Member, MemberEncoder};
 /// The places of a blob with equal framing. Its bytes are cut at the same positions there.
 pub(super) struct Places {
     layout: PartLayout,
+    pool: BufferPool,
     member: Member,
     encoder: MemberEncoder,
     /// The numbers of the parts at each place.
@@ -25,9 +28,10 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub(super) fn new(member: Member, layout: PartLayout) -> Self {
+    pub(super) fn new(member: Member, layout: PartLayout, pool: BufferPool) -> Self {
         Self {
             layout,
+            pool,
             member,
             encoder: member.encoder(),
             parts: Vec::new(),
@@ -105,7 +109,8 @@ impl Places {
         self.index += 1;
         if !is_last {
             self.left = self.layout.part_size(parts.start + self.index);
-            self.later = Some(PartBuffer::new(parts.start + self.index, self.left)?);
+            let number = parts.start + self.index;
+            self.later = Some(PartBuffer::new(number, self.left, &self.pool)?);
         }
         Ok(completed)
     }

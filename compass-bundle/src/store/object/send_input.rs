@@ -163,7 +163,7 @@ impl Object<'_> {
         let mut own = share(all, &self.layout, self.options.shard);
         own.retain(|unit| !self.is_complete(unit, upload));
         self.progress.add_total(own.iter().map(|unit| unit.size(&self.layout)).sum());
-        let source = WithCopies { copies: Arc::clone(copies), source: Arc::clone(source) };
+        let source = WithCopies::new(Arc::clone(copies), Arc::clone(source));
         let mut reader = self.reader(Arc::new(source), own.len() == count);
         let (sender, receiver) = PartSender::channel(CONCURRENT_PARTS_IN_MEMORY);
         let read = async {

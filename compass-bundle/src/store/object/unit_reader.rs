@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use compass_registry::internal::BufferPool;
 use compass_registry::{Hasher, ImageSource, open_blob};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -28,6 +29,7 @@ pub(super) struct UnitReader {
     plan: Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
     layout: PartLayout,
+    pool: BufferPool,
     /// The digest and checksums of the parts so far, if all parts are read in order.
     hashers: Option<(Hasher, ObjectChecksum)>,
 }
@@ -40,7 +42,8 @@ impl UnitReader {
         layout: PartLayout,
         is_complete: bool,
     ) -> Self {
-        Self { plan, source, layout, hashers: is_complete.then(Default::default) }
+        let (pool, hashers) = (BufferPool::default(), is_complete.then(Default::default));
+        Self { plan, source, layout, pool, hashers }
     }
 
     /// Reads the parts of a unit. Their bytes were verified when the last one is passed on.
@@ -70,7 +73,7 @@ impl UnitReader {
         let (mut chunks, mut rest) = (chunks.boxed(), Bytes::new());
         for number in span.parts.clone() {
             let mut left = self.layout.part_size(number);
-            let mut buffer = PartBuffer::new(number, left)?;
+            let mut buffer = PartBuffer::new(number, left, &self.pool)?;
             while left > 0 {
                 if rest.is_empty() {
                     let next = chunks.try_next().await?;
@@ -111,7 +114,8 @@ impl UnitReader {
             read = Some(blob);
             let first = self.first_part(span, spans.len()).await?;
             let places = by_nesting.entry(member.nested);
-            let places = places.or_insert_with(|| Places::new(member, self.layout.clone()));
+            let places = places
+                .or_insert_with(|| Places::new(member, self.layout.clone(), self.pool.clone()));
             places.add(span.parts.clone(), first);
         }
         let Some(blob) = read else { return Ok(()) };
@@ -148,7 +152,9 @@ impl UnitReader {
     async fn first_part(&self, span: &Span, places: usize) -> Result<PartBuffer, Error> {
         let number = span.parts.start;
         let mut buffer = match places {
-            0..=MAX_PLACES_IN_MEMORY => PartBuffer::new(number, self.layout.part_size(number))?,
+            0..=MAX_PLACES_IN_MEMORY => {
+                PartBuffer::new(number, self.layout.part_size(number), &self.pool)?
+            }
             _ => PartBuffer::on_disk(number)?,
         };
         let members = span.members.start..span.members.end - 1;

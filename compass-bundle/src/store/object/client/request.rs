@@ -125,6 +125,11 @@ impl Request {
         request.header(&format!("{prefix}copy-source-range"), &range)
     }
 
+    /// Whether the storage copies bytes before it answers.
+    pub(super) fn is_copy(&self) -> bool {
+        self.headers.keys().any(|name| name.as_str().ends_with("-copy-source"))
+    }
+
     pub(super) fn list_parts(key: &str, upload: &str, after: u64) -> Self {
         let request = Self::new(Method::GET, key).query("uploadId", upload);
         let request = request.query("max-parts", "1000");
@@ -342,5 +347,6 @@ mod tests {
         assert_eq!(request.headers["x-oss-copy-source"], "/b/from/a%20b");
         assert_eq!(request.headers["x-oss-copy-source-range"], "bytes=5-9");
         assert_eq!(request.describe(), "PUT /k?partNumber&uploadId");
+        assert!(request.is_copy() && !Request::delete("k").is_copy());
     }
 }

@@ -101,7 +101,10 @@ impl Transport {
             sent = sent.header(CONTENT_LENGTH, size).body(reqwest::Body::wrap_stream(chunks));
         }
         let transfer = receive(sent, max_body, &moved);
-        let (status, headers, body) = match watch(&self.retry, &moved, size, transfer).await {
+        // The storage assembles or copies bytes after it has received the request.
+        let committed_after = (size > 0 || request.is_copy()).then_some(size);
+        let watched = watch(&self.retry, &moved, committed_after, transfer).await;
+        let (status, headers, body) = match watched {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(self.unreachable(request, error.without_url())),
             Err(stalled) => return Err(self.unreachable(request, stalled)),
@@ -289,7 +292,9 @@ async fn read_body(
     max_body: u64,
     moved: &AtomicU64,
 ) -> reqwest::Result<Option<Bytes>> {
-    let mut body = BytesMut::new();
+    // A buffer that grows would take twice the memory.
+    let expected = response.content_length().unwrap_or_default().min(max_body);
+    let mut body = BytesMut::with_capacity(usize::try_from(expected).unwrap_or_default());
     while let Some(chunk) = response.chunk().await? {
         moved.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         body.extend_from_slice(&chunk);
@@ -302,11 +307,11 @@ async fn read_body(
 
 /// Runs a transfer, and fails if it stalls or is below the minimum speed.
 ///
-/// After the `size` bytes of the body, the storage may take the commit timeout for its answer.
+/// After `committed_after` bytes, the storage may take the commit timeout for its answer.
 async fn watch<T>(
     policy: &RetryPolicy,
     moved: &AtomicU64,
-    size: u64,
+    committed_after: Option<u64>,
     transfer: impl Future<Output = T>,
 ) -> Result<T, Box<dyn std::error::Error + Send + Sync>> {
     let mut transfer = pin!(transfer);
@@ -319,7 +324,7 @@ async fn watch<T>(
         if bytes != last.1 {
             last = (Instant::now(), bytes);
         }
-        let is_sent = size > 0 && bytes >= size;
+        let is_sent = committed_after.is_some_and(|size| bytes >= size);
         let limit = if is_sent { policy.commit_timeout } else { policy.idle_timeout };
         if last.0.elapsed() > limit {
             return Err(Stalled(limit).into());
@@ -345,12 +350,12 @@ mod tests {
         let moved = AtomicU64::new(0);
         let never = std::future::pending::<()>;
         let began = Instant::now();
-        assert!(watch(&policy, &moved, 10, never()).await.is_err());
+        assert!(watch(&policy, &moved, Some(10), never()).await.is_err());
         assert!(began.elapsed() < policy.idle_timeout + 3 * TICK);
         // The whole body was sent: the storage may assemble the object.
         moved.store(10, Ordering::Relaxed);
         let began = Instant::now();
-        assert!(watch(&policy, &moved, 10, never()).await.is_err());
+        assert!(watch(&policy, &moved, Some(10), never()).await.is_err());
         assert!(began.elapsed() > policy.commit_timeout);
     }
 
@@ -365,7 +370,11 @@ mod tests {
                     moved.fetch_add(speed, Ordering::Relaxed);
                 }
             };
-            assert_eq!(watch(&policy, &moved, 1 << 30, transfer).await.is_ok(), is_ok, "{speed}");
+            assert_eq!(
+                watch(&policy, &moved, Some(1 << 30), transfer).await.is_ok(),
+                is_ok,
+                "{speed}"
+            );
         }
     }
 }
