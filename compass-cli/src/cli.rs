@@ -5,6 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::commands::{
     bump, check, completions, demo, diff, doctor, explain, extract, images, init, inspect, install,
     installed, man, package, pr, publish, queue, release, review, serve, store, sync, verify,
+    bot, bump, check, completions, demo, diff, doctor, explain, extract, images, init, inspect,
+    install, installed, man, package, pr, publish, release, review, serve, store, sync, verify,
 };
 use crate::global_args::GlobalArgs;
 
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     Review(review::Args),
     /// Lists the release pull requests that wait for a team, and does their work
     Queue(queue::Args),
+    /// Keeps the release queue up to date, and shows it on web pages
+    Bot(bot::Args),
     /// Serves images to other machines: those of bundles, or a registry in a directory
     Serve(serve::Args),
     /// Runs every step on this machine, with registries of its own
@@ -91,10 +95,15 @@ impl Command {
     /// Whether the command runs until a signal stops it.
     pub(crate) fn is_server(&self) -> bool {
         match self {
-            Self::Serve(_) => true,
+            Self::Serve(_) | Self::Bot(_) => true,
             Self::Demo(args) => args.keep,
             _ => false,
         }
+    }
+
+    /// Whether the command ends its work in order after a signal.
+    pub(crate) fn handles_signals(&self) -> bool {
+        matches!(self, Self::Bot(_))
     }
 
     /// Whether the command writes data other than its result to stdout.

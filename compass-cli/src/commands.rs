@@ -1,5 +1,6 @@
 //! One module for each command: its arguments and its `run`.
 
+pub(crate) mod bot;
 pub(crate) mod bump;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -67,6 +68,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<ExitCode> {
         Command::Pr(args) => pr::run(args, global, output).await,
         Command::Queue(args) => queue::run(args, global, output).await,
         Command::Review(args) => review::run(args, global, output).await,
+        Command::Bot(args) => bot::run(args, global, output).await,
         Command::Serve(args) => serve::run(args, global, output).await,
         Command::Store(args) => store::run(args, global, output).await,
         Command::Doctor(args) => doctor::run(args, global, output).await,

@@ -89,6 +89,15 @@ fn follow_links(path: &Path) -> PathBuf {
     path
 }
 
+/// Returns the directory for files that last between runs; `None` if it is unknown (XDG Base Directory
+/// Specification).
+pub(crate) fn state_directory() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let state = variable("XDG_STATE_HOME").map(PathBuf::from);
+    let home = || Some(PathBuf::from(variable("HOME")?).join(".local/state"));
+    state.or_else(home).map(|state| state.join("compass"))
+}
+
 fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -1,5 +1,7 @@
 //! `compass`: checks releases, copies their images, and builds, verifies and installs offline packages.
 
+mod board;
+mod bot;
 mod built_in_policy;
 mod checkout;
 mod cli;
@@ -59,6 +61,9 @@ fn main() -> ExitCode {
     runtime.spawn(force_exit(output.clone()));
     let is_server = cli.command.is_server();
     let result = runtime.block_on(async {
+        if cli.command.handles_signals() {
+            return commands::run(&cli, &output).await;
+        }
         tokio::select! {
             result = commands::run(&cli, &output) => result,
             // A signal is the regular end of a server.
@@ -127,7 +132,7 @@ fn start_log(Cli { global, command }: &Cli) {
     use tracing_subscriber::util::SubscriberInitExt as _;
     let level = match global.verbose {
         // The operator of a server needs its warnings, because its errors are sent to the clients.
-        0 if matches!(command, Command::Serve(_)) => LevelFilter::WARN,
+        0 if matches!(command, Command::Serve(_) | Command::Bot(_)) => LevelFilter::WARN,
         0 => LevelFilter::OFF,
         1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,

@@ -124,10 +124,19 @@ impl Reviewer {
     /// meantime is read again once.
     pub(crate) async fn look_and_write(&self, number: u64) -> Result<(PullReview, Vec<Written>)> {
         let review = self.look(number).await?;
+        self.write_review(review).await
+    }
+
+    /// Writes what differs from a review. Something that changed on the forge in the meantime is read
+    /// again once.
+    pub(crate) async fn write_review(
+        &self,
+        review: PullReview,
+    ) -> Result<(PullReview, Vec<Written>)> {
         match self.write(&review).await {
             Ok(written) => Ok((review, written)),
             Err(error) if error.is_stale() => {
-                let review = self.look(number).await?;
+                let review = self.look(review.pull.number).await?;
                 let written = self.write(&review).await?;
                 Ok((review, written))
             }

@@ -215,6 +215,23 @@ impl Server {
         Ok(Self { address, stop: Some(stop), task })
     }
 
+    /// Serves other routes than those of a registry, with the options of connections.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the address cannot be used.
+    pub async fn start_router(
+        router: Router,
+        address: &str,
+        options: ServerOptions,
+    ) -> Result<Self, Error> {
+        let (listener, address) = listen(address).await?;
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            connections::serve(listener, router, &options, stopped).await;
+        });
+        Ok(Self { address, stop: Some(stop), task })
+    }
+
     /// Returns the host in the names of this registry's images, as `127.0.0.1:5000`.
     pub fn host(&self) -> String {
         self.address.to_string()
@@ -227,7 +244,7 @@ impl Server {
     pub async fn stopped(mut self) -> Result<(), Error> {
         let _ = (&mut self.task).await;
         let reason = std::io::Error::other("the server task ended");
-        Err(Error::io(format!("the registry at {} stopped", self.address), reason))
+        Err(Error::io(format!("the server at {} stopped", self.address), reason))
     }
 
     /// Completes the requests in progress, and stops.

@@ -228,7 +228,7 @@ fn tls_identity(args: &Args) -> Result<Option<TlsIdentity>> {
 }
 
 /// Validates the form `HOST:PORT`. Listening fails later if the address is not available.
-fn address(text: &str) -> Result<String, &'static str> {
+pub(super) fn address(text: &str) -> Result<String, &'static str> {
     let parts = text.rsplit_once(':');
     let is_valid =
         parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
@@ -239,7 +239,7 @@ fn address(text: &str) -> Result<String, &'static str> {
 ///
 /// A connection needs one file, and another one while a blob is transferred. The default limit of
 /// many systems is too low for that.
-fn raise_open_file_limit() {
+pub(super) fn raise_open_file_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::debug!(%error, "cannot raise the limit of open files");

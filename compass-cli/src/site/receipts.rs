@@ -120,12 +120,7 @@ pub(crate) struct Journal {
 impl Receipts {
     /// Returns the receipts in a directory, or in the default one.
     pub(crate) fn new(directory: Option<&Path>) -> Result<Self> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let default = || {
-            let state = variable("XDG_STATE_HOME").map(PathBuf::from);
-            let home = || Some(PathBuf::from(variable("HOME")?).join(".local/state"));
-            state.or_else(home).map(|state| state.join("compass/receipts"))
-        };
+        let default = || files::state_directory().map(|state| state.join("receipts"));
         let directory = directory.map(Path::to_owned).or_else(default).ok_or_else(|| {
             CliError::usage("the directory of the receipts is unknown, because HOME is not set")
                 .hint("name it with `--receipts`")

@@ -1,0 +1,149 @@
+//! The elements that several pages have.
+
+use compass_manifest::review::{Evidence, GuardReport, NextStep, Verdict};
+use jiff::{Timestamp, Unit};
+use maud::{Markup, html};
+
+use super::super::ReleasePull;
+use super::super::texts::{Age, Texts};
+use crate::pull_request::TargetFacts;
+
+/// A point in time, with its distance from now.
+pub(super) fn time(texts: &Texts, at: Timestamp, now: Timestamp) -> Markup {
+    let rounded = at.round(Unit::Second).unwrap_or(at);
+    let age = Age::of_seconds(now.as_second() - at.as_second());
+    html! {
+        time datetime=(rounded) title=(minute(at)) { ((texts.age)(age)) }
+    }
+}
+
+/// A point in time as `2026-11-29 03:07 UTC`.
+pub(super) fn minute(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// A message above the content. `kind` is `bad`, `warn` or `wait`.
+pub(super) fn notice(kind: &str, text: &str, reason: Option<&str>) -> Markup {
+    html! {
+        div.notice.(kind) {
+            p { (text) }
+            @if let Some(reason) = reason { p.reason lang="en" { (reason) } }
+        }
+    }
+}
+
+/// The name of a state, and its label.
+pub(super) fn state_name<'l>(texts: &Texts, label: Option<&'l str>) -> &'l str {
+    match label {
+        Some(label) => (texts.state_name)(label).unwrap_or(label),
+        None => texts.not_in_queue,
+    }
+}
+
+/// A short mark with a state that is also given as text.
+pub(super) fn badge(kind: &str, text: &str) -> Markup {
+    html! { span.badge.(kind) { (text) } }
+}
+
+pub(super) fn verdict(texts: &Texts, verdict: Verdict) -> Markup {
+    let kind = match verdict {
+        Verdict::Holds => "good",
+        Verdict::Fails => "bad",
+        Verdict::Unknown => "warn",
+    };
+    badge(kind, (texts.verdict)(verdict))
+}
+
+pub(super) fn evidence(texts: &Texts, evidence: &Evidence) -> Markup {
+    let (kind, text, reason) = match evidence {
+        Evidence::Yes => ("good", texts.present, None),
+        Evidence::No(reason) => ("bad", texts.absent, Some(reason)),
+        Evidence::Unknown(reason) => ("warn", texts.unknown, Some(reason)),
+    };
+    html! {
+        (badge(kind, text))
+        @if let Some(reason) = reason { " " span.muted lang="en" { (reason) } }
+    }
+}
+
+/// The name of a guard in the language of the page.
+pub(super) fn guard_name<'g>(texts: &Texts, guard: &'g GuardReport) -> &'g str {
+    (texts.guard_name)(guard.guard).unwrap_or(guard.guard)
+}
+
+/// The reason of a guard, and what to do.
+pub(super) fn guard_details(texts: &Texts, guard: &GuardReport) -> Markup {
+    let mut help = guard.help.splitn(2, '\n');
+    let (first, lines) = (help.next().unwrap_or_default(), help.next());
+    html! {
+        div lang="en" { (lines_with_code(&guard.explanation)) }
+        @if !first.is_empty() {
+            @match (texts.guard_help)(guard.guard) {
+                None => p.help { (with_code(first)) },
+                Some(text) => p.help { (text) @for code in codes(first) { " " code { (code) } } },
+            }
+        }
+        @if let Some(lines) = lines { pre tabindex="0" { (lines) } }
+    }
+}
+
+/// A text whose first line is a sentence, and whose further lines are items.
+fn lines_with_code(text: &str) -> Markup {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    let items: Vec<&str> = lines.collect();
+    html! {
+        p { (with_code(first)) }
+        @if !items.is_empty() {
+            ul { @for item in items { li { (with_code(item)) } } }
+        }
+    }
+}
+
+/// A text in which backquotes mark code.
+pub(super) fn with_code(text: &str) -> Markup {
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 0 { (part) } @else { code { (part) } }
+        }
+    }
+}
+
+/// The code of a text in which backquotes mark code.
+fn codes(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The people that can do a step: the roles, and the known accounts.
+pub(super) fn people(texts: &Texts, next: &NextStep) -> Markup {
+    html! {
+        @for (index, role) in next.who.iter().enumerate() {
+            @if index > 0 { " " (texts.roles) " " }
+            (role)
+        }
+        @if !next.people.is_empty() {
+            span.people { @for login in &next.people { " " span.login { "@" (login) } } }
+        }
+    }
+}
+
+/// The kind, name and version of a target.
+pub(super) fn target(texts: &Texts, facts: &TargetFacts) -> Markup {
+    html! {
+        span.target {
+            span.muted { ((texts.target_kind)(facts.target.kind)) } " "
+            strong { (facts.target.name) } " "
+            @match &facts.version {
+                Some(version) => span { (version) },
+                None => span.muted { (texts.no_version) },
+            }
+        }
+    }
+}
+
+/// A link to the forge, if the address is one of the web.
+pub(super) fn forge_link(texts: &Texts, release: &ReleasePull) -> Markup {
+    let url = &release.pull.url;
+    let is_web = url.starts_with("https://") || url.starts_with("http://");
+    html! { @if is_web { a href=(url) rel="noreferrer" { (texts.on_forge) } } }
+}
