@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use compass_bundle::store::open_store;
 
 use super::work::{OpenPull, PullRequestWork, Update};
 use crate::board::{Packages, ReleasePull};
@@ -67,7 +68,9 @@ impl PullRequestWork for ReleaseWork {
     }
 
     async fn packages(&self) -> Result<Packages> {
-        let store = self.reviewer.global.open_store(&self.store()?, true)?;
+        // Nothing is published, so that versions of objects do not matter.
+        let options = self.reviewer.global.store_options().allow_versioned(true);
+        let store = open_store(&self.store()?, &options)?;
         let bundles = store.list().await?;
         Ok(Packages { store: store.url(), bundles })
     }
