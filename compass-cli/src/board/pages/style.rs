@@ -34,7 +34,8 @@ mod tests {
     fn style_contrast_is_at_least_aa() {
         let (light, dark) = STYLE.split_once("prefers-color-scheme: dark").unwrap();
         for scheme in [light, dark] {
-            let ratio = |text, back| contrast(variable(scheme, text), variable(scheme, back));
+            let ratio =
+                |text: &str, back: &str| contrast(variable(scheme, text), variable(scheme, back));
             for text in ["text", "muted", "link", "good", "bad", "warn"] {
                 for back in ["back", "card"] {
                     assert!(ratio(text, back) >= 4.5, "{text} on {back}: {}", ratio(text, back));
