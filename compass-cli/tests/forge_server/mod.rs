@@ -5,6 +5,8 @@
 //! action takes ten seconds of the forge's clock, and adds deliveries to [`World::deliveries`], which
 //! [`Delivery::send`] sends in any order.
 #![allow(dead_code, reason = "each test program uses a part of it")]
+//! [`ForgeServer::deliver`] sends in any order.
+#![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
 mod api;
 mod faults;
@@ -73,6 +75,17 @@ impl ForgeServer {
             ("COMPASS_FORGE_WRITE_INTERVAL", "0".to_owned()),
             ("COMPASS_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
         ]
+    }
+
+    /// Sends a delivery to a webhook; returns the status of the answer, or `None` without an answer.
+    pub(crate) fn deliver(&self, delivery: &Delivery, url: &str) -> Option<u16> {
+        delivery.send(url, WEBHOOK_SECRET)
+    }
+
+    /// Sends a webhook for everything that happens from now on.
+    pub(crate) fn send_webhooks_to(&self, url: &str) {
+        let hook = webhooks::Hook { url: url.to_owned(), secret: WEBHOOK_SECRET.to_owned() };
+        self.act(|world| world.hook = Some(hook));
     }
 
     fn world(&self) -> MutexGuard<'_, World> {

@@ -57,17 +57,15 @@ fn road(texts: &Texts, release: &ReleasePull) -> Markup {
     let state = release.status.state.as_deref();
     let here = release.queue.iter().position(|label| Some(label.as_str()) == state);
     html! {
-        nav aria-label=(texts.road) {
-            ol.road {
-                @for (index, label) in release.queue.iter().enumerate() {
-                    @let (kind, text) = match here {
-                        Some(here) if index < here => ("past", texts.road_done),
-                        Some(here) if index == here => ("here", texts.road_here),
-                        _ => ("ahead", texts.road_ahead),
-                    };
-                    li.(kind) aria-current=[(kind == "here").then_some("step")] {
-                        (state_name(texts, Some(label))) span.hidden { ": " (text) }
-                    }
+        ol.road aria-label=(texts.road) {
+            @for (index, label) in release.queue.iter().enumerate() {
+                @let (kind, text) = match here {
+                    Some(here) if index < here => ("past", texts.road_done),
+                    Some(here) if index == here => ("here", texts.road_here),
+                    _ => ("ahead", texts.road_ahead),
+                };
+                li.(kind) aria-current=[(kind == "here").then_some("step")] {
+                    (state_name(texts, Some(label))) span.hidden { ": " (text) }
                 }
             }
         }

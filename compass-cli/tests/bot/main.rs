@@ -1,0 +1,12 @@
+//! `compass bot`: webhooks, the journal, and the board.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod board;
+mod deliveries;
+#[path = "../forge_server/mod.rs"]
+mod forge_server;
+mod journal;
+mod server;
+#[allow(dead_code, reason = "other programs use the rest")]
+#[path = "../pull_requests/world.rs"]
+mod world;
