@@ -7,6 +7,7 @@ mod pages;
 mod routes;
 mod texts;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -102,7 +103,11 @@ impl Board {
 
     pub(crate) fn set_packages(&self, mut packages: Packages) {
         let time = |bundle: &StoredBundle| bundle.published.parse::<Timestamp>().ok();
-        packages.bundles.sort_by_cached_key(|bundle| std::cmp::Reverse(time(bundle)));
+        // The newest first. Those of the same moment are in the order of names, with the last version first.
+        packages.bundles.sort_by_cached_key(|bundle| {
+            let StoredBundle { name, version, .. } = bundle;
+            (Reverse(time(bundle)), name.clone(), Reverse(version.clone()))
+        });
         let mut state = self.state();
         state.packages = Some(Arc::new(packages));
         state.packages_error = None;

@@ -43,6 +43,9 @@ use crate::forge::RepoName;
 /// How long the bot waits for connections and workers when it stops. The journal has the rest.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The maximum number of connections. Others wait until one ends.
+const MAX_CONNECTIONS: usize = 256;
+
 /// The delay before a scan that failed is repeated.
 const SCAN_RETRY: Duration = Duration::from_secs(30);
 
@@ -103,8 +106,8 @@ impl Bot {
             scan_interval: options.scan_interval,
         });
         let router = routes(&shared);
-        let server =
-            Server::start_router(router, &options.listen, ServerOptions::default()).await?;
+        let connections = ServerOptions::default().max_connections(MAX_CONNECTIONS);
+        let server = Server::start_router(router, &options.listen, connections).await?;
         for Pending { task, delivery } in pending {
             match task {
                 Task::Pull(number) => shared.add(number, delivery),

@@ -12,7 +12,7 @@ use axum::body::{Body, BodyDataStream};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, BytesMut};
 use futures_util::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::block_in_place;
@@ -29,8 +29,17 @@ pub(super) const MAX_BODY: usize = 25 << 20;
 /// The time in which a payload has to arrive. GitHub waits 10 s for the answer.
 const BODY_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// The memory in KiB for the payloads of all connections. Those beyond it wait.
-const MEMORY_KIB: usize = 32 << 10;
+/// The memory in KiB for the payloads of all connections, which is one of the maximum size. Those beyond
+/// it wait.
+const MEMORY_KIB: usize = (MAX_BODY >> 10) + (1 << 10);
+
+/// The memory in KiB that each connection has apart from that. Deliveries of the usual size thus do not
+/// wait.
+const OWN_KIB: usize = 32;
+
+/// The sizes of the buffers of a payload.
+const MIN_BUFFER: usize = 8 << 10;
+const MAX_BUFFER: usize = 1 << 20;
 
 /// The maximum number of characters of the identifier of a delivery. GitHub uses 36.
 const MAX_ID: usize = 64;
@@ -68,7 +77,9 @@ enum Rejection {
 
 /// A payload with a valid signature.
 struct Payload {
-    pieces: VecDeque<Bytes>,
+    /// Full buffers, except for the last one.
+    pieces: VecDeque<BytesMut>,
+    size: usize,
     /// Returned when the payload is dropped.
     _memory: Option<OwnedSemaphorePermit>,
 }
@@ -97,22 +108,21 @@ impl Receiver {
         signature: &Signature,
     ) -> Result<Payload, Rejection> {
         let mut verifier = self.secret.verifier().ok_or(Rejection::Signature)?;
-        let mut payload = Payload { pieces: VecDeque::new(), _memory: None };
-        let (mut size, mut reserved) = (0, 0);
+        let mut payload = Payload { pieces: VecDeque::new(), size: 0, _memory: None };
+        let mut reserved = 0;
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|_| Rejection::Broken)?;
-            size += piece.len();
+            let size = payload.size + piece.len();
             if size > MAX_BODY {
                 return Err(Rejection::TooLarge);
             }
-            // The smallest payloads need no share of the memory, so that they never wait.
-            let needed = (size >> 10) & !7;
+            let needed = (size >> 10).saturating_sub(OWN_KIB);
             if needed > reserved {
                 payload.reserve(&self.memory, needed - reserved).await?;
                 reserved = needed;
             }
             verifier.update(&piece);
-            payload.pieces.push_back(piece);
+            payload.append(&piece);
         }
         match verifier.matches(signature) {
             true => Ok(payload),
@@ -122,6 +132,22 @@ impl Receiver {
 }
 
 impl Payload {
+    /// Copies a piece. The buffers of the connection are larger than their content.
+    fn append(&mut self, mut piece: &[u8]) {
+        while !piece.is_empty() {
+            let free = self.pieces.back().map_or(0, |last| last.capacity() - last.len());
+            if free == 0 {
+                let capacity = self.size.clamp(MIN_BUFFER, MAX_BUFFER);
+                self.pieces.push_back(BytesMut::with_capacity(capacity));
+                continue;
+            }
+            let (now, rest) = piece.split_at(free.min(piece.len()));
+            self.pieces.back_mut().into_iter().for_each(|last| last.extend_from_slice(now));
+            self.size += now.len();
+            piece = rest;
+        }
+    }
+
     async fn reserve(&mut self, memory: &Arc<Semaphore>, kib: usize) -> Result<(), Rejection> {
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
         // The semaphore is never closed.
@@ -137,7 +163,7 @@ impl Payload {
 
 impl Read for Payload {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.pieces.front().is_some_and(Bytes::is_empty) {
+        while self.pieces.front().is_some_and(|piece| piece.is_empty()) {
             self.pieces.pop_front();
         }
         let Some(piece) = self.pieces.front_mut() else { return Ok(0) };
