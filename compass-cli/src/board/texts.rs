@@ -77,6 +77,8 @@ pub(super) struct Texts {
     pub(super) outdated: &'static str,
     pub(super) open: &'static str,
     pub(super) request_refused: &'static str,
+    /// Separates a name from its value.
+    pub(super) colon: &'static str,
     pub(super) omitted: fn(usize) -> String,
     pub(super) all_packages: fn(usize) -> String,
     pub(super) age: fn(Age) -> String,

@@ -36,7 +36,7 @@ fn world_with_release() -> (World, u64) {
     let number = world.open_release("gpu", "v0.2.0");
     world.forge.act(|forge| {
         let pull = forge.pulls.get_mut(&number).unwrap();
-        pull.title = "</title><script>alert(1)</script> & \"quotes\"".to_owned();
+        "</title><script>alert(1)</script> & \"quotes\"".clone_into(&mut pull.title);
         forge.comment(number, "mallory", "/queue patches-need-sync-image");
     });
     let name = "store/plugins/gpu/compass-plugins-gpu-v0.1.0.tar.gz";

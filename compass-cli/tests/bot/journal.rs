@@ -107,9 +107,11 @@ fn journal_second_bot_is_refused() {
     let world = World::new();
     let bot = Bot::start(&world);
     let journal = world.path("journal").display().to_string();
-    let ran = world.compass(&["bot", "--listen", "127.0.0.1:0", "--state", &journal]);
-    assert_eq!(ran.code, 2, "{}", ran.error);
-    assert!(ran.error.contains("another bot uses the directory"), "{}", ran.error);
+    let arguments = ["bot", "--listen", "127.0.0.1:0", "--state", &journal];
+    let output = world.command(&arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("another bot uses the directory"), "{error}");
     bot.stop();
 }
 

@@ -50,7 +50,7 @@ impl Page<'_> {
     fn scan_age(&self) -> Markup {
         html! {
             @if let Some(scanned) = self.state.scanned {
-                (self.texts.updated) ": " (time(self.texts, scanned, self.now))
+                (self.texts.updated) (self.texts.colon) (time(self.texts, scanned, self.now))
             }
         }
     }

@@ -65,7 +65,7 @@ fn road(texts: &Texts, release: &ReleasePull) -> Markup {
                     _ => ("ahead", texts.road_ahead),
                 };
                 li.(kind) aria-current=[(kind == "here").then_some("step")] {
-                    (state_name(texts, Some(label))) span.hidden { ": " (text) }
+                    (state_name(texts, Some(label))) span.hidden { (texts.colon) (text) }
                 }
             }
         }
@@ -77,7 +77,7 @@ fn next_step(texts: &Texts, next: &NextStep) -> Markup {
     let id = format!("next-{}", next.to);
     html! {
         section aria-labelledby=(id) {
-            h2 id=(id) { (texts.next) ": " (state_name(texts, Some(&next.to))) }
+            h2 id=(id) { (texts.next) (texts.colon) (state_name(texts, Some(&next.to))) }
             p { code { (next.command) } " " span.who { (people(texts, next)) } }
             @if !next.guards.is_empty() {
                 table.guards {
@@ -111,7 +111,7 @@ fn contents(texts: &Texts, facts: &TargetFacts) -> Markup {
             @if facts.images.is_empty() { p.muted { (texts.no_images) } }
             @else {
                 table.images {
-                    caption.hidden { (texts.contents) ": " (facts.target.name) }
+                    caption.hidden { (texts.contents) (texts.colon) (facts.target.name) }
                     thead { tr {
                         th scope="col" { (texts.image) }
                         th scope="col" { (texts.source_registry) }

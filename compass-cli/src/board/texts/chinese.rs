@@ -74,6 +74,7 @@ pub(super) static TEXTS: Texts = Texts {
     outdated: "已失效：之后又修改了发布文件",
     open: "待定：有信息暂时无法确认",
     request_refused: "未通过",
+    colon: "：",
     omitted: |count| format!("更早的 {count} 条指令未显示。"),
     all_packages: |count| format!("查看全部 {count} 个"),
     age: |age| match age {

@@ -74,6 +74,7 @@ pub(super) static TEXTS: Texts = Texts {
     outdated: "Outdated: the release files changed later",
     open: "Open: something is not known",
     request_refused: "Refused",
+    colon: ": ",
     omitted: |count| format!("{count} earlier requests are not shown."),
     all_packages: |count| format!("All {count}"),
     age: |age| match age {
