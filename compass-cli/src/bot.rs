@@ -1,7 +1,7 @@
 //! The bot: receives webhooks, scans the open pull requests, and looks at each.
 //!
 //! An event says only that a pull request should be looked at. Its state is computed anew each time, so
-//! that events may be lost, repeated or late. The periodic scan finds what was lost.
+//! that events may be lost, repeated or late. The periodic scan makes up for lost ones.
 
 mod event;
 mod journal;
@@ -84,7 +84,7 @@ struct Shared {
 }
 
 impl Bot {
-    /// Listens, continues what is in the journal, and begins a scan.
+    /// Listens, continues the tasks in the journal, and begins a scan.
     ///
     /// # Errors
     /// If the address or the journal cannot be used.

@@ -123,7 +123,7 @@ impl Reviewer {
     /// Looks at a pull request, and writes what differs. Something that changed on the forge in the
     /// meantime is read again once.
     pub(crate) async fn look_and_write(&self, number: u64) -> Result<(PullReview, Vec<Written>)> {
-        let review = self.look(number).await?;
+        let review = Box::pin(self.look(number)).await?;
         self.write_review(review).await
     }
 
@@ -136,7 +136,7 @@ impl Reviewer {
         match self.write(&review).await {
             Ok(written) => Ok((review, written)),
             Err(error) if error.is_stale() => {
-                let review = self.look(review.pull.number).await?;
+                let review = Box::pin(self.look(review.pull.number)).await?;
                 let written = self.write(&review).await?;
                 Ok((review, written))
             }

@@ -59,7 +59,7 @@ pub(super) fn affected(
 ) -> Result<Affected, serde_json::Error> {
     let payload: Payload = match serde_json::from_reader(payload) {
         Ok(payload) => payload,
-        // An unknown form of a known event. Looking at all pull requests finds what it is about.
+        // An unknown form of a known event. Looking at all pull requests includes the one that it affects.
         Err(error) if error.is_data() && is_known(event) => return Ok(Affected::All),
         Err(error) if error.is_data() => return Ok(Affected::Nothing),
         Err(error) => return Err(error),

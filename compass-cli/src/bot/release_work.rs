@@ -84,7 +84,7 @@ async fn update(reviewer: &Reviewer, number: u64) -> Result<Option<(PullReview, 
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error.into()),
     }
-    let review = reviewer.look(number).await?;
+    let review = Box::pin(reviewer.look(number)).await?;
     if !is_release(&review) {
         return Ok(None);
     }

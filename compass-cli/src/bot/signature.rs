@@ -85,7 +85,9 @@ mod tests {
     fn verify(header: &str, pieces: &[&[u8]]) -> bool {
         let secret = WebhookSecret::new("It's a Secret to Everybody");
         let mut verifier = secret.verifier().unwrap();
-        pieces.iter().for_each(|piece| verifier.update(piece));
+        for piece in pieces {
+            verifier.update(piece);
+        }
         Signature::parse(header).is_some_and(|signature| verifier.matches(&signature))
     }
 

@@ -81,7 +81,7 @@ struct Payload {
     pieces: VecDeque<BytesMut>,
     size: usize,
     /// Returned when the payload is dropped.
-    _memory: Option<OwnedSemaphorePermit>,
+    memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Receiver {
@@ -108,7 +108,7 @@ impl Receiver {
         signature: &Signature,
     ) -> Result<Payload, Rejection> {
         let mut verifier = self.secret.verifier().ok_or(Rejection::Signature)?;
-        let mut payload = Payload { pieces: VecDeque::new(), size: 0, _memory: None };
+        let mut payload = Payload { pieces: VecDeque::new(), size: 0, memory: None };
         let mut reserved = 0;
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|_| Rejection::Broken)?;
@@ -153,9 +153,9 @@ impl Payload {
         // The semaphore is never closed.
         let more = Arc::clone(memory).acquire_many_owned(kib).await;
         let more = more.map_err(|_| Rejection::Broken)?;
-        match &mut self._memory {
+        match &mut self.memory {
             Some(permit) => permit.merge(more),
-            None => self._memory = Some(more),
+            None => self.memory = Some(more),
         }
         Ok(())
     }
@@ -163,7 +163,7 @@ impl Payload {
 
 impl Read for Payload {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.pieces.front().is_some_and(|piece| piece.is_empty()) {
+        while self.pieces.front().is_some_and(BytesMut::is_empty) {
             self.pieces.pop_front();
         }
         let Some(piece) = self.pieces.front_mut() else { return Ok(0) };
@@ -205,7 +205,7 @@ impl Shared {
         self.accept(id, affected.map_err(|_| Rejection::Payload)?).await
     }
 
-    /// Writes a delivery to the journal, and queues what it affects.
+    /// Writes a delivery to the journal, and queues the pull requests that it affects.
     async fn accept(&self, id: &str, affected: Affected) -> Result<&'static str, Rejection> {
         let task = match &affected {
             Affected::Pull(number) => Task::Pull(*number),

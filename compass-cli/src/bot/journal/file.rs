@@ -24,7 +24,7 @@ const MAX_PENDING: usize = 10_000;
 /// The maximum size of the file when it is read. A file of this program is smaller.
 const MAX_SIZE: u64 = 64 << 20;
 
-/// The open file, and what is unfinished in it.
+/// The open file, and its unfinished tasks.
 #[derive(Debug)]
 pub(super) struct JournalFile {
     directory: PathBuf,
@@ -125,7 +125,7 @@ impl JournalFile {
         }
     }
 
-    /// Writes what was added.
+    /// Writes the added lines.
     pub(super) fn write(&mut self) -> io::Result<()> {
         let written = self.append();
         if written.is_err() {
