@@ -3,10 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bump, check, completions, demo, diff, doctor, explain, extract, images, init, inspect, install,
-    installed, man, package, pr, publish, queue, release, review, serve, store, sync, verify,
     bot, bump, check, completions, demo, diff, doctor, explain, extract, images, init, inspect,
-    install, installed, man, package, pr, publish, release, review, serve, store, sync, verify,
+    install, installed, man, package, pr, publish, queue, release, review, serve, store, sync,
+    verify,
 };
 use crate::global_args::GlobalArgs;
 

@@ -28,7 +28,7 @@ use compass_manifest::review::{Evidence, Facts, Status, TargetOwners};
 use tokio::task::block_in_place;
 
 pub(crate) use self::apply::Written;
-pub(crate) use self::changed_targets::ReleaseTarget;
+pub(crate) use self::changed_targets::{ReleaseTarget, TargetKind};
 pub(crate) use self::record::{Failure, Record};
 pub(crate) use self::target_facts::{ImageFacts, TargetFacts};
 pub(crate) use self::work::{DueStep, WorkReport};

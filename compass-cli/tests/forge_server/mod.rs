@@ -4,8 +4,6 @@
 //! runs the server on a thread of its own. [`ForgeServer::act`] does what people do on the forge: each
 //! action takes ten seconds of the forge's clock, and adds deliveries to [`World::deliveries`], which
 //! [`Delivery::send`] sends in any order.
-#![allow(dead_code, reason = "each test program uses a part of it")]
-//! [`ForgeServer::deliver`] sends in any order.
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
 mod api;
@@ -21,7 +19,6 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use faults::Fault;
-#[allow(unused_imports, reason = "each test program uses a part of it")]
 pub(crate) use webhooks::Delivery;
 pub(crate) use world::{Pull, World};
 
@@ -75,11 +72,6 @@ impl ForgeServer {
             ("COMPASS_FORGE_WRITE_INTERVAL", "0".to_owned()),
             ("COMPASS_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
         ]
-    }
-
-    /// Sends a delivery to a webhook; returns the status of the answer, or `None` without an answer.
-    pub(crate) fn deliver(&self, delivery: &Delivery, url: &str) -> Option<u16> {
-        delivery.send(url, WEBHOOK_SECRET)
     }
 
     /// Sends a webhook for everything that happens from now on.
