@@ -1,7 +1,7 @@
 //! The bot: receives webhooks, scans the open pull requests, and looks at each.
 //!
 //! An event says only that a pull request should be looked at. Its state is computed anew each time, so
-//! that events may be lost, repeated or late. The periodic scan makes up for lost ones.
+//! that events may be lost, repeated or late. The periodic scan finds what lost ones would have reported.
 
 mod event;
 mod journal;

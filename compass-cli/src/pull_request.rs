@@ -177,11 +177,7 @@ impl Reviewer {
         let mut facts = Facts::new(&pull.author.login, &pull.body);
         facts.labels.clone_from(&pull.labels);
         facts.release_files.clone_from(history.current());
-        for (role, accounts) in &policy.review.roles {
-            for account in accounts {
-                facts.grant_role(account.trim_start_matches('@'), role);
-            }
-        }
+        policy.review.grant_roles(&mut facts);
         let own_id = own_comment.as_ref().map(|comment| comment.id);
         let texts = conversation::texts(&comments, &reviews, own_id);
         conversation::add(&mut facts, &pull, &texts, &history, &policy).await?;

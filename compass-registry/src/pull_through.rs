@@ -1,4 +1,4 @@
-//! A pull-through cache: a read-only storage that fetches from an upstream registry what it lacks.
+//! A pull-through cache: a read-only storage that fetches missing blobs from an upstream registry.
 //!
 //! - Each blob is fetched once, however many clients ask for it, and is sent to them as it arrives.
 //!   Its last bytes are sent after its digest was verified.
@@ -83,8 +83,8 @@ impl Counters {
 impl PullThroughCache {
     /// Opens a cache in a directory for this process alone.
     ///
-    /// `max_bytes` bounds the size of the cached blobs and manifests. The client should give up soon
-    /// if the upstream registry cannot be reached, because clients wait for it.
+    /// `max_bytes` bounds the size of the cached blobs and manifests. The client should have short
+    /// time limits, because the clients of the cache wait for it.
     ///
     /// # Errors
     /// [`Error::InvalidContent`] if the directory is not empty and not a cache; [`Error::Io`] if

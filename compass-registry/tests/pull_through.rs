@@ -173,7 +173,7 @@ async fn cache_stays_within_its_size() {
     assert_eq!(value("compass_cache_uncached_total"), 2, "the last layer is too large");
     assert!(value("compass_cache_bytes") <= 1_000_000);
     drop(cache);
-    // A smaller cache removes what was used before the rest.
+    // A smaller cache removes the least recently used blobs.
     let cache = world.cache(450_000).await;
     assert!(disk_usage(world.directory.path()) <= 450_000);
     drop(cache);

@@ -19,7 +19,7 @@ const MAX_BREAKS: u32 = 4;
 /// The delay after the first break. It grows with each break.
 const BREAK_DELAY: Duration = Duration::from_millis(200);
 
-/// Time without any received byte after which a response is given up.
+/// The time without a received byte after which a response counts as broken.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A remote file whose ranges are bodies of HTTP responses.

@@ -4,6 +4,7 @@ mod answer;
 mod app;
 mod cache;
 mod limits;
+mod rejection;
 #[cfg(test)]
 mod tests;
 mod transport;

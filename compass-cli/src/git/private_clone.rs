@@ -15,7 +15,7 @@ use crate::error::{CliError, Result};
 /// Transports that run no program of the configuration (`ext::`) and need no helper of others.
 const PROTOCOLS: &str = "https:http:ssh:git:file";
 
-/// A remote that sends nothing for a minute is given up.
+/// The time in seconds without data after which git ends a transfer.
 const STALL_SECONDS: &str = "60";
 
 /// The names of the fetched commits in the private clone.

@@ -17,7 +17,7 @@ pub(crate) enum Written {
 }
 
 impl Written {
-    /// Describes what was written.
+    /// Returns the words for the output.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::CommentCreated => "created the comment".to_owned(),

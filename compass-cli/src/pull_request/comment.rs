@@ -1,7 +1,8 @@
 //! The text of the comment of this program, in Markdown.
 //!
 //! The text depends only on the state of the pull request, so that the same state has the same text.
-//! Texts of other people are shown as code, in which the forge renders nothing and notifies nobody.
+//! Texts of other people are shown as code: the forge does not render code, and does not notify the
+//! accounts that it names.
 
 use std::fmt::Write as _;
 

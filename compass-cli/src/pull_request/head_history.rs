@@ -15,7 +15,7 @@ pub(super) struct HeadHistory<'h, 'r> {
     moves: Moves,
 }
 
-/// What is known about the moves of the head.
+/// The moves of the head, as far as the forge lists them.
 enum Moves {
     /// The pushes by the forge's clock, oldest first.
     Pushes(Vec<Push>),

@@ -1,6 +1,6 @@
 //! The record in the comment of this program: the granted steps, and the last failure.
 //!
-//! Only a comment of the own account is read. So nobody else can write a record.
+//! Comments of other accounts are not read, so that only this program can write a record.
 
 use std::fmt::Write as _;
 

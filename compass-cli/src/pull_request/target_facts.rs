@@ -17,7 +17,7 @@ use crate::registries::Registries;
 use crate::release_contents::ReleaseContents;
 use crate::repository::TargetImage;
 
-/// What is known about a target.
+/// The state of a target in the registries and the store.
 #[derive(Debug)]
 pub(crate) struct TargetFacts {
     pub(crate) target: ReleaseTarget,
@@ -29,7 +29,7 @@ pub(crate) struct TargetFacts {
     pub(crate) error: Option<CliError>,
 }
 
-/// What is known about an image.
+/// The state of an image in both registries.
 #[derive(Debug)]
 pub(crate) struct ImageFacts {
     pub(crate) source: Reference,
@@ -39,7 +39,7 @@ pub(crate) struct ImageFacts {
     pub(crate) digest: Option<Digest>,
 }
 
-/// What is known about the bundle of a target.
+/// The state of the bundle of a target in the store.
 #[derive(Debug)]
 pub(crate) struct BundleFacts {
     /// The URL in the store; `None` if it cannot be computed yet.

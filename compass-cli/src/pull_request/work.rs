@@ -1,7 +1,7 @@
 //! Does the work of the teams for a pull request: copies its images, and publishes its packages.
 //!
-//! The work ends with the comment that a person would write. What is done already is skipped, so that
-//! work that was interrupted at any time continues.
+//! The work ends with the comment that a person would write. Finished steps are skipped, so that
+//! interrupted work continues.
 
 use compass_manifest::review::{Guard, NextStep, Outcome, Role, Verdict};
 
@@ -19,14 +19,14 @@ pub(crate) enum Work {
     Publish,
 }
 
-/// What was done for a pull request.
+/// The result of the work for a pull request.
 #[derive(Debug)]
 pub(crate) struct WorkReport {
     /// The state of the pull request at the end.
     pub(crate) review: PullReview,
-    /// What was done, in words.
+    /// The finished steps, in words.
     pub(crate) done: Vec<String>,
-    /// The reason why the work did not go on.
+    /// The error that ended the work early.
     pub(crate) failure: Option<CliError>,
 }
 

@@ -52,7 +52,7 @@ impl Repository {
         Ok(found)
     }
 
-    /// The text of a target for messages, the name of what it releases, and the path of its manifest.
+    /// Returns the words for a target in messages, its name, and the path of its manifest.
     fn owned(&self, target: Target<'_>) -> Result<(String, String, String)> {
         Ok(match target {
             Target::Plugin(name) => {

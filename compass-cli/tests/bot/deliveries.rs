@@ -1,4 +1,4 @@
-//! Webhooks: which are accepted, and what they do.
+//! Webhooks: the checks of deliveries, and the reviews that they start.
 
 use std::io::Write as _;
 use std::net::TcpStream;

@@ -64,7 +64,7 @@ fn journal_killed_loses_no_delivery() {
         || bot.metric("compass_bot_queue_running") + bot.metric("compass_bot_queue_waiting") == 0;
     eventually("idle", is_idle);
     assert_eq!(bot.stop().0, Some(0));
-    // What was finished is not done again.
+    // Finished reviews are not repeated.
     world.forge.act(|forge| forge.requests.clear());
     let bot = Bot::start(&world);
     eventually("scanned", || bot.metric("compass_bot_scans_total") == 1);

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::pattern::Pattern;
 use super::value::{ValueError, text, texts, value_error};
 use crate::escape::quote;
-use crate::review::{Guard, Queue, Role, Step};
+use crate::review::{Facts, Guard, Queue, Role, Step};
 use crate::schema::Schema::{Fields, List, MapOf, Text};
 use crate::schema::{Table, optional, required};
 use crate::source::Span;
@@ -56,6 +56,15 @@ impl ReviewPolicy {
             }
         }
         accounts
+    }
+
+    /// Adds the roles of accounts to the facts about a pull request.
+    pub fn grant_roles(&self, facts: &mut Facts) {
+        for (role, accounts) in &self.roles {
+            for account in accounts {
+                facts.grant_role(account.trim_start_matches('@'), role);
+            }
+        }
     }
 
     pub(super) fn read(&mut self, node: &Node) -> Result<(), ValueError> {

@@ -41,8 +41,8 @@ impl Request<'_> {
 impl Conversation {
     /// Returns the commands in the order in which they were given.
     ///
-    /// A command in an edited comment is none. If the record has a grant of a command that does not
-    /// exist any more, the grant stands in its place.
+    /// Commands in edited comments do not count. A grant in the record replaces a command that was
+    /// deleted or edited later.
     pub(super) fn requests<'t>(&'t self, facts: &'t Facts) -> Vec<Request<'t>> {
         let grants = facts.granted.as_deref().unwrap_or_default();
         let mut requests = Vec::new();

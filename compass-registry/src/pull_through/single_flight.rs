@@ -99,7 +99,7 @@ mod tests {
             }
             .boxed()
         };
-        // The operation goes on although the first caller is cancelled.
+        // The operation continues after its first caller is cancelled.
         let cancelled = tokio::time::timeout(Duration::from_millis(1), flight.run("a", start));
         assert!(cancelled.await.is_err());
         let (one, two) = tokio::join!(flight.run("a", start), flight.run("a", start));

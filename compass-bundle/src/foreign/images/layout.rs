@@ -15,7 +15,7 @@ use super::{ArchiveContext, ImageCandidate};
 use crate::foreign::archive::{OCI_LAYOUT, ScannedEntry};
 use crate::{Error, diff_ids};
 
-/// The only version of OCI layouts that the specification defines.
+/// The only version of OCI layouts.
 const KNOWN_VERSION: &str = "1.0.0";
 
 #[derive(Deserialize)]
@@ -395,6 +395,5 @@ fn address_of(manifest: &RawManifest, layer: &Descriptor) -> Option<String> {
     }
     let all: Layers = serde_json::from_slice(manifest.bytes()).ok()?;
     let digest = layer.digest.to_string();
-    let layer = all.layers.into_iter().find(|layer| layer.digest == digest)?;
-    layer.urls?.into_iter().next()
+    all.layers.into_iter().find(|layer| layer.digest == digest)?.urls?.into_iter().next()
 }

@@ -17,7 +17,7 @@ pub(super) struct Entry {
     pub(super) state: EntryState,
 }
 
-/// What is known about a pull request, and what was done.
+/// The state of a pull request, and the finished work.
 pub(super) enum EntryState {
     Known(Box<Known>),
     /// The pull request cannot be read or written.

@@ -22,11 +22,7 @@ use crate::repository::Repository;
 pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let repository = Repository::open(global)?;
     let mut facts = pull_request(&args.files)?;
-    for (role, accounts) in &repository.policy.review.roles {
-        for account in accounts {
-            facts.grant_role(account.trim_start_matches('@'), role);
-        }
-    }
+    repository.policy.review.grant_roles(&mut facts);
     let report = Check::new(repository.release()).run();
     facts.check_errors = Some(report.count(Severity::Error));
     let known = args.files.facts.as_deref().map(KnownFacts::read).transpose()?.unwrap_or_default();

@@ -65,7 +65,7 @@ pub(super) async fn open_cache(
     max_bytes: u64,
     global: &GlobalArgs,
 ) -> Result<PullThroughCache> {
-    // Clients wait for the upstream registry, so give up soon.
+    // Clients wait for the upstream registry, so the limits are short.
     let registries = Registries::at_site(global)?.interactive();
     let client = registries.client(&upstream.host, upstream.is_plain_http)?;
     let opened = PullThroughCache::open(client, directory, max_bytes).await;

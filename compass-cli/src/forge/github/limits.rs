@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::Instant;
 
-use super::answer::Rejection;
+use super::rejection::Rejection;
 
 /// How fast a client works.
 #[derive(Debug, Clone, Copy)]

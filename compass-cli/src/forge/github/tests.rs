@@ -126,7 +126,7 @@ async fn client_long_limit_is_error() {
     plan(&server, "GET", "/pulls/", Fault::HourlyLimit(3000), 1);
     let error = shown(client.pull_request(number).await);
     assert!(error.contains("hourly limit") && error.contains("again later"), "{error}");
-    // Limits that never end are given up.
+    // A limit that does not end is an error after the last attempt.
     plan(&server, "GET", "/pulls/", Fault::TooManyRequests(100), 99);
     let error = shown(client.pull_request(number).await);
     assert!(error.contains("short time"), "{error}");

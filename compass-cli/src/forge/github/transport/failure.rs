@@ -4,8 +4,8 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
 use super::super::super::error::{ForgeError, message_line};
-use super::super::answer::Rejection;
 use super::super::limits::Pause;
+use super::super::rejection::Rejection;
 use super::{Request, Transport};
 
 /// A failed attempt.
