@@ -97,10 +97,12 @@ const OTHER: [&str; 2] = ["unquoted-template", "duplicate-key"];
 
 /// Returns how the schema of a file and the validation differ.
 fn disagreement(path: &str, bytes: &[u8], report: &compass_manifest::Report) -> Option<String> {
-    let schema = match path.split('/').next()? {
-        "release-plugins" => json_schema::plugin(),
-        "release-products" => json_schema::product(),
-        "addons" | "release-hotfixes" => json_schema::addon(),
+    let segments: Vec<&str> = path.split('/').collect();
+    let schema = match segments[..] {
+        ["release-plugins", _] => json_schema::plugin(),
+        ["release-products", _] => json_schema::product(),
+        ["addons" | "release-hotfixes", ..] => json_schema::addon(),
+        // Another rule reports files at other places, and does not read them.
         _ => return None,
     };
     let root = yaml::parse(std::str::from_utf8(bytes).ok()?).ok()?;
