@@ -87,12 +87,18 @@ impl Board {
         self.state().errors.insert(number, error_line(error));
     }
 
-    /// Removes the pull requests that are not open any more, after a scan.
-    pub(crate) fn retain(&self, open: &BTreeSet<u64>, scanned: Timestamp) {
+    /// The pull requests on the board.
+    pub(crate) fn numbers(&self) -> BTreeSet<u64> {
+        let state = self.state();
+        state.pulls.keys().chain(state.errors.keys()).copied().collect()
+    }
+
+    /// Notes a successful scan, and removes the pull requests that it found closed.
+    pub(crate) fn scanned(&self, closed: &BTreeSet<u64>, at: Timestamp) {
         let mut state = self.state();
-        state.pulls.retain(|number, _| open.contains(number));
-        state.errors.retain(|number, _| open.contains(number));
-        state.scanned = Some(scanned);
+        state.pulls.retain(|number, _| !closed.contains(number));
+        state.errors.retain(|number, _| !closed.contains(number));
+        state.scanned = Some(at);
         state.scan_error = None;
     }
 

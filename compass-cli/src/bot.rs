@@ -1,7 +1,8 @@
 //! The bot: receives webhooks, scans the open pull requests, and looks at each.
 //!
 //! An event says only that a pull request should be looked at. Its state is computed anew each time, so
-//! that events may be lost, repeated or late. The periodic scan finds what lost ones would have reported.
+//! that events may be lost, repeated or late. The periodic scan finds what lost ones would have reported;
+//! at the start, the forge's list of failed deliveries says which pull requests come first.
 
 mod event;
 mod journal;
@@ -25,20 +26,22 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use compass_registry::server::{Server, ServerOptions};
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use self::event::Affected;
 use self::journal::{Journal, Pending, Task};
 use self::metrics::{Gauges, Metrics};
 pub(crate) use self::release_work::ReleaseWork;
 use self::scan_requests::{ScanRequest, ScanRequests, ScanScope};
 pub(crate) use self::signature::WebhookSecret;
 use self::webhook::Receiver;
-use self::work::PullRequestWork;
-use self::work_queue::{Job, WorkQueue};
+use self::work::{PullRequestWork, WorkDone};
+use self::work_queue::{Job, Lane, WorkQueue};
 use crate::board::Board;
 use crate::error::Result;
-use crate::forge::RepoName;
+use crate::forge::{MissedDelivery, RepoName};
 
 /// How long the bot waits for connections and workers when it stops. The journal has the rest.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -79,6 +82,8 @@ struct Shared {
     queue: WorkQueue,
     scans: ScanRequests,
     board: Board,
+    /// Notified after the work of the teams, which can publish packages.
+    packages_changed: Notify,
     metrics: Metrics,
     scan_interval: Duration,
 }
@@ -102,6 +107,7 @@ impl Bot {
             journal,
             queue: WorkQueue::new(options.scan_interval),
             scans: ScanRequests::default(),
+            packages_changed: Notify::new(),
             metrics: Metrics::default(),
             scan_interval: options.scan_interval,
         });
@@ -116,8 +122,10 @@ impl Bot {
         }
         let mut tasks = JoinSet::new();
         for _ in 0..options.jobs {
-            tasks.spawn(work_all(Arc::clone(&shared)));
+            tasks.spawn(work_all(Arc::clone(&shared), Lane::Look));
         }
+        // Each piece of work uses all transfers, so that one is done at a time.
+        tasks.spawn(work_all(Arc::clone(&shared), Lane::Work));
         tasks.spawn(scan_all(Arc::clone(&shared)));
         tasks.spawn(list_packages(Arc::clone(&shared)));
         Ok(Self { shared, server, tasks })
@@ -165,6 +173,9 @@ impl Shared {
                 self.metrics.looks.add(1);
                 self.metrics.writes.add(update.writes);
                 self.board.set_pull(number, update.release);
+                if update.is_work_due {
+                    self.queue.add_work(number);
+                }
                 true
             }
             Err(error) => {
@@ -176,12 +187,59 @@ impl Shared {
         }
     }
 
+    /// Does the work of the teams for a pull request; returns whether that succeeded.
+    async fn do_work(&self, number: u64) -> bool {
+        let failure = match self.work.work(number).await {
+            Ok(WorkDone { release, steps, failure }) => {
+                self.metrics.steps.add(steps);
+                self.board.set_pull(number, Some(release));
+                if steps > 0 {
+                    self.packages_changed.notify_one();
+                }
+                failure
+            }
+            Err(error) => {
+                self.board.set_error(number, &error);
+                Some(error)
+            }
+        };
+        if let Some(error) = &failure {
+            self.metrics.failed_steps.add(1);
+            tracing::warn!(number, %error, "cannot do the work for the pull request");
+        }
+        failure.is_none()
+    }
+
+    /// Queues the pull requests of webhooks that did not arrive while the bot was stopped.
+    async fn queue_missed(&self) {
+        let missed = match self.work.missed_deliveries(&event::EVENTS).await {
+            Ok(missed) => missed,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read which webhooks failed; the scan replaces them");
+                return;
+            }
+        };
+        self.metrics.missed.add(missed.len());
+        for MissedDelivery { event, payload } in missed {
+            let payload = payload.to_string();
+            // The scan that follows includes everything else.
+            if let Ok(Affected::Pull(number)) =
+                event::affected(&event, payload.as_bytes(), &self.repository)
+            {
+                self.queue.add(number, 0);
+            }
+        }
+    }
+
     /// Queues the open pull requests of a scope.
     async fn scan(&self, scope: &ScanScope) -> Result<()> {
+        let before = self.board.numbers();
         let open = self.work.open_pull_requests().await?;
         if *scope == ScanScope::All {
             let numbers: BTreeSet<u64> = open.iter().map(|pull| pull.number).collect();
-            self.board.retain(&numbers, Timestamp::now());
+            // Pull requests that were opened since are not in the list.
+            let closed = before.difference(&numbers).copied().collect();
+            self.board.scanned(&closed, Timestamp::now());
         }
         for pull in open.iter().filter(|pull| scope.includes(&pull.base)) {
             // A full queue is scanned again later.
@@ -191,11 +249,14 @@ impl Shared {
     }
 }
 
-/// Looks at the pull requests of the queue until it is closed.
-async fn work_all(shared: Arc<Shared>) {
-    while let Some(job) = shared.queue.next().await {
-        let Job { number, delivery } = job;
-        let is_success = shared.look(number).await;
+/// Takes the pull requests of a lane until the queue is closed.
+async fn work_all(shared: Arc<Shared>, lane: Lane) {
+    while let Some(job) = shared.queue.next(lane).await {
+        let Job { number, delivery, .. } = job;
+        let is_success = match lane {
+            Lane::Look => shared.look(number).await,
+            Lane::Work => shared.do_work(number).await,
+        };
         if is_success && delivery > 0 {
             shared.journal.finish(Pending { task: Task::Pull(number), delivery }).await;
         }
@@ -205,6 +266,7 @@ async fn work_all(shared: Arc<Shared>) {
 
 /// Scans the open pull requests at once, periodically, and when a delivery asks for it.
 async fn scan_all(shared: Arc<Shared>) {
+    shared.queue_missed().await;
     let mut periodic = tokio::time::interval(shared.scan_interval);
     periodic.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -241,7 +303,10 @@ async fn list_packages(shared: Arc<Shared>) {
                 shared.board.set_packages_error(&error);
             }
         }
-        tokio::time::sleep(shared.scan_interval).await;
+        tokio::select! {
+            () = tokio::time::sleep(shared.scan_interval) => {}
+            () = shared.packages_changed.notified() => {}
+        }
     }
 }
 

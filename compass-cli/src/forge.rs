@@ -83,6 +83,10 @@ pub(crate) trait Forge: fmt::Debug + Send + Sync {
     /// Sets a status of a commit.
     async fn set_commit_status(&self, commit: &str, status: &CommitStatus) -> Result<()>;
 
+    /// Lists the webhooks of these events that no attempt delivered, newest first; `None` if the forge
+    /// does not show them to this account. The list is an exception: it is not complete.
+    async fn missed_deliveries(&self, events: &[&str]) -> Result<Option<Vec<MissedDelivery>>>;
+
     /// Opens a pull request.
     async fn create_pull_request(&self, new: &NewPullRequest) -> Result<PullRequest>;
 }
@@ -225,6 +229,13 @@ pub(crate) enum StatusState {
     Success,
     Failure,
     Error,
+}
+
+/// A webhook that did not arrive.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct MissedDelivery {
+    pub(crate) event: String,
+    pub(crate) payload: serde_json::Value,
 }
 
 /// A pull request to open.

@@ -8,6 +8,17 @@ use serde::Deserialize;
 
 use crate::forge::RepoName;
 
+/// The events that concern pull requests.
+pub(super) const EVENTS: [&str; 7] = [
+    "pull_request",
+    "pull_request_review",
+    "pull_request_review_comment",
+    "pull_request_review_thread",
+    "issue_comment",
+    "push",
+    "label",
+];
+
 /// The pull requests that an event affects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Affected {
@@ -60,7 +71,7 @@ pub(super) fn affected(
     let payload: Payload = match serde_json::from_reader(payload) {
         Ok(payload) => payload,
         // An unknown form of a known event. Looking at all pull requests includes the one that it affects.
-        Err(error) if error.is_data() && is_known(event) => return Ok(Affected::All),
+        Err(error) if error.is_data() && EVENTS.contains(&event) => return Ok(Affected::All),
         Err(error) if error.is_data() => return Ok(Affected::Nothing),
         Err(error) => return Err(error),
     };
@@ -91,10 +102,6 @@ pub(super) fn affected(
         "label" => Affected::All,
         _ => Affected::Nothing,
     })
-}
-
-fn is_known(event: &str) -> bool {
-    event.starts_with("pull_request") || matches!(event, "issue_comment" | "push" | "label")
 }
 
 #[cfg(test)]

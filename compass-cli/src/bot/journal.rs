@@ -1,7 +1,8 @@
 //! The journal of received deliveries, which survives the end of the process.
 //!
 //! A delivery is acknowledged only after its line is on disk. A line is finished when the pull request
-//! was looked at, or all open ones were. The file contains JSON lines; it is rewritten without the
+//! was looked at. One for all open pull requests is finished when they are queued, because each start
+//! queues them again. The file contains JSON lines; it is rewritten without the
 //! finished ones when it becomes large, and at each start.
 
 mod file;

@@ -27,6 +27,11 @@ pub(super) struct Metrics {
     pub(super) failed_looks: Counter,
     /// Comments, labels and statuses that were written.
     pub(super) writes: Counter,
+    /// Steps of the teams that the bot did.
+    pub(super) steps: Counter,
+    pub(super) failed_steps: Counter,
+    /// Webhooks that did not arrive before the start.
+    pub(super) missed: Counter,
     pub(super) scans: Counter,
     pub(super) failed_scans: Counter,
     /// The end of the last successful scan, in seconds since 1970.
@@ -80,6 +85,9 @@ impl Metrics {
                 &self.failed_looks,
             ),
             ("writes_total", "Comments, labels and statuses that were written.", &self.writes),
+            ("steps_total", "Steps of the teams that were done.", &self.steps),
+            ("steps_failed_total", "Steps of the teams that failed.", &self.failed_steps),
+            ("missed_deliveries_total", "Webhooks that failed before the start.", &self.missed),
             ("scans_total", "Scans of the open pull requests.", &self.scans),
             ("scans_failed_total", "Scans that failed.", &self.failed_scans),
         ] {
@@ -88,8 +96,8 @@ impl Metrics {
             let _ = writeln!(text, "{name} {}", counter.get());
         }
         for (name, help, value) in [
-            ("queue_waiting", "Pull requests that wait to be looked at.", gauges.waiting as u64),
-            ("queue_running", "Pull requests that are being looked at.", gauges.running as u64),
+            ("queue_waiting", "Pull requests that wait for a worker.", gauges.waiting as u64),
+            ("queue_running", "Pull requests that have a worker.", gauges.running as u64),
             ("open_releases", "Open release pull requests.", gauges.open_releases as u64),
             (
                 "last_scan_timestamp_seconds",
@@ -123,7 +131,7 @@ mod tests {
             "# TYPE compass_bot_deliveries_total counter",
             "compass_bot_deliveries_total{result=\"accepted\"} 2",
             "compass_bot_deliveries_total{result=\"rejected\"} 0",
-            "# HELP compass_bot_queue_waiting Pull requests that wait to be looked at.",
+            "# HELP compass_bot_queue_waiting Pull requests that wait for a worker.",
             "# TYPE compass_bot_queue_waiting gauge",
             "compass_bot_queue_waiting 3",
             "compass_bot_scans_total 1",

@@ -4,12 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use compass_bundle::store::open_store;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
-use super::work::{OpenPull, PullRequestWork, Update};
+use super::work::{OpenPull, PullRequestWork, Update, WorkDone};
 use crate::board::{Packages, ReleasePull};
 use crate::error::{CliError, Result};
-use crate::forge::PullState;
-use crate::pull_request::{PullReview, Reviewer, Written};
+use crate::forge::{MissedDelivery, PullState};
+use crate::pull_request::{DueStep, PullReview, Reviewer, WorkReport, Written};
 use crate::repository::Repository;
 
 /// Looks at the pull requests of a repository on the forge.
@@ -18,11 +21,13 @@ pub(crate) struct ReleaseWork {
     reviewer: Arc<Reviewer>,
     /// The store of the policy that was read last.
     store: Mutex<Option<String>>,
+    does_work: bool,
 }
 
 impl ReleaseWork {
-    pub(crate) fn new(reviewer: Reviewer) -> Self {
-        Self { reviewer: Arc::new(reviewer), store: Mutex::default() }
+    /// `does_work` is whether the bot also does the work of the teams.
+    pub(crate) fn new(reviewer: Reviewer, does_work: bool) -> Self {
+        Self { reviewer: Arc::new(reviewer), store: Mutex::default(), does_work }
     }
 
     /// The store of the base branch that was read last. At first, that of the clone.
@@ -57,14 +62,23 @@ impl PullRequestWork for ReleaseWork {
 
     async fn update(&self, number: u64) -> Result<Update> {
         let reviewer = Arc::clone(&self.reviewer);
-        // Git and the rules block their thread. A panic becomes an error of this pull request.
-        let updating = tokio::task::spawn_blocking(move || {
-            tokio::runtime::Handle::current().block_on(update(&reviewer, number))
-        });
-        let Some((review, written)) = updating.await?? else {
-            return Ok(Update { release: None, writes: 0 });
+        let updating = isolated(move || async move { update(&reviewer, number).await });
+        let Some((review, written)) = updating.await? else {
+            return Ok(Update { release: None, writes: 0, is_work_due: false });
         };
-        Ok(Update { release: Some(self.release_pull(review)), writes: written.len() })
+        let is_work_due =
+            self.does_work && review.due_step().as_ref().is_some_and(DueStep::is_allowed);
+        let release = Some(self.release_pull(review));
+        Ok(Update { release, writes: written.len(), is_work_due })
+    }
+
+    async fn work(&self, number: u64) -> Result<WorkDone> {
+        let reviewer = Arc::clone(&self.reviewer);
+        // Steps of other teams are left to them.
+        let working =
+            isolated(move || async move { reviewer.work(number, DueStep::is_allowed).await });
+        let WorkReport { review, done, failure } = working.await?;
+        Ok(WorkDone { release: self.release_pull(review), steps: done.len(), failure })
     }
 
     async fn packages(&self) -> Result<Packages> {
@@ -74,6 +88,35 @@ impl PullRequestWork for ReleaseWork {
         let bundles = store.list().await?;
         Ok(Packages { store: store.url(), bundles })
     }
+
+    async fn missed_deliveries(&self, events: &[&str]) -> Result<Vec<MissedDelivery>> {
+        let missed = self.reviewer.forge.missed_deliveries(events).await?;
+        if missed.is_none() {
+            tracing::info!("the forge does not show which webhooks failed");
+        }
+        Ok(missed.unwrap_or_default())
+    }
+}
+
+/// Runs a future in a thread of its own, because git and the rules block their thread. A panic becomes an
+/// error. If this future is dropped, so is that one.
+async fn isolated<T, F>(make: impl FnOnce() -> F + Send + 'static) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>>,
+{
+    let (is_wanted, dropped) = oneshot::channel::<()>();
+    let task = spawn_blocking(move || {
+        Handle::current().block_on(async {
+            tokio::select! {
+                result = make() => result,
+                _ = dropped => Err(CliError::usage("the bot stops").into_external()),
+            }
+        })
+    });
+    let result = task.await?;
+    drop(is_wanted);
+    result
 }
 
 /// Looks at a pull request, and writes what differs; `None` if it is not an open release.

@@ -31,6 +31,10 @@ pub(crate) struct Args {
     /// How often all open pull requests are looked at, such as `5m`
     #[arg(long, default_value = "5m", value_name = "INTERVAL", value_parser = interval)]
     scan_every: Duration,
+    /// Also does the work of the teams, as `compass queue --run` does: copies images, publishes packages,
+    /// and comments
+    #[arg(long)]
+    work: bool,
     /// The directory with the journal of the received webhooks [default:
     /// `~/.local/state/compass/bot/OWNER/REPO`]
     #[arg(long, value_name = "DIR")]
@@ -45,7 +49,10 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         Some(directory) => directory.clone(),
         None => default_directory(&repository)?,
     };
-    let work = ReleaseWork::new(Reviewer::open(forge, global, &output.silenced())?);
+    // The option counts pull requests here; each of them uses the default number of transfers.
+    let own_global = GlobalArgs { jobs: None, ..global.clone() };
+    let reviewer = Reviewer::open(forge, &own_global, &output.silenced())?;
+    let work = ReleaseWork::new(reviewer, args.work);
     if let Some(weakness) = secret.weakness() {
         output.warn(&weakness);
     }
@@ -65,7 +72,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     }
     let repository = repository.to_string();
     output.result(
-        || json!({"host": host, "repository": repository, "directory": directory}),
+        || json!({"host": host, "repository": repository, "directory": directory, "work": args.work}),
         || {
             format!(
                 "http://{host}/ shows the releases of {repository}, and http://{host}/webhook receives its \

@@ -3,6 +3,7 @@
 mod answer;
 mod app;
 mod cache;
+mod deliveries;
 mod limits;
 mod rejection;
 #[cfg(test)]
@@ -24,8 +25,8 @@ use self::answer::{
 use self::transport::Transport;
 use super::error::ForgeError;
 use super::{
-    Account, Comment, CommitStatus, Forge, LabelEvent, NewPullRequest, PullRequest, Push, RepoName,
-    Result, Review, TreeEntry,
+    Account, Comment, CommitStatus, Forge, LabelEvent, MissedDelivery, NewPullRequest, PullRequest,
+    Push, RepoName, Result, Review, TreeEntry,
 };
 
 pub(super) use self::app::Credentials;
@@ -261,6 +262,19 @@ impl Forge for GitHub {
             "target_url": status.url,
         });
         self.transport.write(&action, Method::POST, url, &body).await.map(drop)
+    }
+
+    async fn missed_deliveries(&self, events: &[&str]) -> Result<Option<Vec<MissedDelivery>>> {
+        match self.failed_deliveries(events).await {
+            Ok(missed) => Ok(Some(missed)),
+            // The account may not read webhooks, or there is none.
+            Err(
+                ForgeError::Forbidden { .. }
+                | ForgeError::NotFound { .. }
+                | ForgeError::Invalid { .. },
+            ) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn create_pull_request(&self, new: &NewPullRequest) -> Result<PullRequest> {

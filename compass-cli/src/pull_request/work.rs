@@ -164,6 +164,11 @@ impl Reviewer {
 }
 
 impl DueStep {
+    /// Whether the own account has a role of the step.
+    pub(crate) fn is_allowed(&self) -> bool {
+        self.is_allowed
+    }
+
     /// Describes the work that is to be done.
     pub(crate) fn plan(&self) -> String {
         let what = match self.work {

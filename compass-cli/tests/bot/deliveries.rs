@@ -40,9 +40,7 @@ fn webhooks_move_release_through_queue() {
         assert_eq!(deliver(&bot.host, one), Some(202));
     }
     eventually("looked at", || bot.metric("compass_bot_looks_total") > looks);
-    let is_idle =
-        || bot.metric("compass_bot_queue_running") + bot.metric("compass_bot_queue_waiting") == 0;
-    eventually("idle", is_idle);
+    eventually("idle", || bot.is_idle());
     assert_eq!(world.forge.act(|forge| forge.writes()), before);
     world.forge.act(|forge| forge.close(number, true));
     eventually("closed", || bot.metric("compass_bot_open_releases") == 0);
@@ -130,6 +128,32 @@ fn webhook_push_to_base_scans_open() {
 }
 
 #[test]
+fn missed_deliveries_are_read_at_start() {
+    let world = World::new();
+    let numbers = ["gpu", "net"].map(|name| world.open_release(name, "v0.2.0"));
+    // One of the deliveries arrived.
+    world.forge.act(|forge| {
+        let missed = forge.deliveries.iter().filter(|one| one.number == numbers[1]);
+        forge.undelivered = missed.map(|one| one.id.clone()).collect();
+    });
+    let bot = Bot::start(&world);
+    eventually("looked at", || bot.metric("compass_bot_looks_total") == 2);
+    assert_eq!(bot.metric("compass_bot_missed_deliveries_total"), 1);
+    let read = world.forge.act(|forge| forge.requests.clone());
+    let details = read.iter().filter(|one| one.contains("/hooks/2/deliveries/")).count();
+    assert_eq!(details, 1, "{read:?}");
+    bot.stop();
+    // Not every account may read them.
+    world.forge.act(|forge| forge.shows_hooks = false);
+    let bot = Bot::start(&world);
+    eventually("scanned", || bot.metric("compass_bot_scans_total") == 1);
+    assert_eq!(bot.metric("compass_bot_missed_deliveries_total"), 0);
+    let (code, log) = bot.stop();
+    assert_eq!(code, Some(0));
+    assert!(!log.contains("webhooks"), "{log}");
+}
+
+#[test]
 fn webhook_large_bodies_are_bounded() {
     const LIMIT: usize = 25 << 20;
     let world = World::new();
@@ -198,9 +222,7 @@ fn webhook_burst_is_coalesced() {
         .collect();
     assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
     assert_eq!(bot.metric("compass_bot_deliveries_total{result=\"accepted\"}"), 1000);
-    let is_idle =
-        || bot.metric("compass_bot_queue_running") + bot.metric("compass_bot_queue_waiting") == 0;
-    eventually("idle", is_idle);
+    eventually("idle", || bot.is_idle());
     let looks = bot.metric("compass_bot_looks_total");
     assert!((40..=1000).contains(&looks), "{looks}");
     assert!(bot.peak_memory() <= MAX_MEMORY, "{} KiB", bot.peak_memory());

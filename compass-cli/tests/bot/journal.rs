@@ -60,9 +60,7 @@ fn journal_killed_loses_no_delivery() {
     println!("{} kills, {} acknowledged", kills(), acknowledged.len());
     let bot = Bot::start(&world);
     eventually("all are read", || read(&world).is_superset(&acknowledged));
-    let is_idle =
-        || bot.metric("compass_bot_queue_running") + bot.metric("compass_bot_queue_waiting") == 0;
-    eventually("idle", is_idle);
+    eventually("idle", || bot.is_idle());
     assert_eq!(bot.stop().0, Some(0));
     // Finished reviews are not repeated.
     world.forge.act(|forge| forge.requests.clear());

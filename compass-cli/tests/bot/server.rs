@@ -33,10 +33,19 @@ impl Bot {
     }
 
     pub(crate) fn start_with(world: &World, environment: &[(&str, &str)]) -> Self {
+        Self::start_with_arguments(world, &[], environment)
+    }
+
+    pub(crate) fn start_with_arguments(
+        world: &World,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut child = world
             .command(&["bot", "--listen", "127.0.0.1:0", "--scan-every", "24h"])
             .args(["--format", "json", "--state"])
             .arg(world.path("journal"))
+            .args(arguments)
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -97,6 +106,11 @@ impl Bot {
         let text = self.get("/metrics", &[]).body;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
+    }
+
+    /// Whether no pull request waits, and none has a worker.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.metric("compass_bot_queue_running") + self.metric("compass_bot_queue_waiting") == 0
     }
 
     /// Sends a request; returns `None` if the connection breaks.

@@ -26,6 +26,8 @@ pub(super) fn account(world: &mut World, call: &Call<'_>, login: Option<&str>) -
             let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
             Content::Json(201, json!({"token": token, "expires_at": expires.to_string()}))
         }
+        (["app", "hook", "deliveries"], Some("app")) => attempts(world),
+        (["app", "hook", "deliveries", id], Some("app")) => attempt(world, id),
         _ => not_found(),
     }
 }
@@ -35,6 +37,15 @@ pub(super) fn read(world: &mut World, call: &Call<'_>, full_name: &str) -> Conte
     match call.path[..] {
         [] => Content::Json(200, world.repository_json(full_name)),
         ["installation"] => Content::Json(200, json!({"id": 77})),
+        ["hooks", ..] if !world.shows_hooks => not_found(),
+        ["hooks"] => {
+            let hook =
+                |id: u64, url: &str| json!({"id": id, "active": true, "config": {"url": url}});
+            let (own, other) = ("https://bot.example/webhook", "https://ci.example/github");
+            Content::List(vec![hook(1, other), hook(2, own)])
+        }
+        ["hooks", "2", "deliveries"] => attempts(world),
+        ["hooks", "2", "deliveries", id] => attempt(world, id),
         ["activity"] => activity(world, call, full_name),
         ["pulls"] => pulls(world, call),
         ["pulls", number] => match known(world, number) {
@@ -58,6 +69,36 @@ pub(super) fn read(world: &mut World, call: &Call<'_>, full_name: &str) -> Conte
         },
         _ => not_found(),
     }
+}
+
+/// The attempts to deliver webhooks, newest first.
+fn attempts(world: &World) -> Content {
+    let items = world.deliveries.iter().enumerate().map(|(index, delivery)| {
+        let code = if world.undelivered.contains(&delivery.id) { 502 } else { 202 };
+        json!({
+            "id": index + 1,
+            "guid": delivery.id,
+            "delivered_at": "2026-11-29T00:00:00Z",
+            "redelivery": false,
+            "duration": 0.1,
+            "status": if code == 202 { "OK" } else { "Bad Gateway" },
+            "status_code": code,
+            "event": delivery.event,
+            "action": delivery.payload["action"],
+            "installation_id": null,
+            "repository_id": 1,
+        })
+    });
+    let mut items: Vec<Value> = items.collect();
+    items.reverse();
+    Content::List(items)
+}
+
+fn attempt(world: &World, id: &str) -> Content {
+    let index = id.parse::<usize>().unwrap_or_default().wrapping_sub(1);
+    let Some(delivery) = world.deliveries.get(index) else { return not_found() };
+    let request = json!({"headers": {}, "payload": delivery.payload});
+    Content::Json(200, json!({"id": index + 1, "guid": delivery.id, "request": request}))
 }
 
 /// The number of a pull request that exists.

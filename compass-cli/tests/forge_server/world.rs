@@ -1,6 +1,6 @@
 //! The state of the forge, and what people do there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -113,6 +113,10 @@ pub(crate) struct World {
     pub(crate) hook: Option<Hook>,
     /// Everything that happened, as webhooks report it.
     pub(crate) deliveries: Vec<Delivery>,
+    /// The identifiers of deliveries that the receiver did not accept.
+    pub(crate) undelivered: BTreeSet<String>,
+    /// Whether the account of the token may read webhooks.
+    pub(crate) shows_hooks: bool,
     /// The requests, such as `GET /repos/a/b`.
     pub(crate) requests: Vec<String>,
     /// The number of answers that said that nothing changed.
@@ -140,6 +144,8 @@ impl World {
             faults: Faults::default(),
             hook: None,
             deliveries: Vec::new(),
+            undelivered: BTreeSet::new(),
+            shows_hooks: true,
             requests: Vec::new(),
             unchanged: 0,
             written: Vec::new(),

@@ -70,6 +70,10 @@ impl JournalFile {
     pub(super) fn open(directory: &Path) -> Result<Self> {
         let failed = |error: io::Error| write_error(directory, &error);
         std::fs::create_dir_all(directory).map_err(failed)?;
+        if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            // A directory that is new is on disk before the first delivery.
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+        }
         let mut options = File::options();
         options.create(true).write(true).truncate(false);
         let lock = options.open(directory.join(".lock")).map_err(failed)?;

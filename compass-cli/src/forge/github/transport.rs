@@ -135,6 +135,20 @@ impl Transport {
         Ok((answer.json(action)?, answer.next))
     }
 
+    /// Reads a page with the token, or signed by the app, whose webhooks its installations cannot read.
+    pub(super) async fn get_page_as_owner<T: DeserializeOwned>(
+        &self,
+        action: &str,
+        url: Url,
+    ) -> Result<(T, Option<Url>)> {
+        let signer = self.app();
+        let (method, body) = (Method::GET, &Value::Null);
+        let (accept, is_repeatable) = (JSON, true);
+        let request = Request { action, method, url, body, accept, is_repeatable, signer };
+        let answer = self.send(&request).await?;
+        Ok((answer.json(action)?, answer.next))
+    }
+
     /// Reads all pages of a list.
     pub(super) async fn get_pages<T: DeserializeOwned>(
         &self,

@@ -55,9 +55,22 @@ impl Transport {
         }
     }
 
+    /// Whether the credentials are those of an app.
+    pub(in crate::forge::github) fn is_app(&self) -> bool {
+        self.app().is_some()
+    }
+
+    /// The app of the credentials; `None` for a token.
+    pub(super) fn app(&self) -> Option<&App> {
+        match &self.credentials {
+            Kind::App(app) => Some(app),
+            Kind::Token(_) => None,
+        }
+    }
+
     /// Returns the login of the app; `None` for a token.
     pub(in crate::forge::github) async fn app_login(&self) -> Result<Option<String>> {
-        let Kind::App(app) = &self.credentials else { return Ok(None) };
+        let Some(app) = self.app() else { return Ok(None) };
         let action = "read the account of the app";
         let answer = self.send_as_app(app, action, Method::GET, self.url(&["app"], &[])).await?;
         Ok(Some(format!("{}[bot]", answer.json::<AppItem>(action)?.slug)))
