@@ -15,6 +15,7 @@
 //! - [`json_schema`]: JSON Schemas of manifests and policies.
 //! - [`escape`]: escapes untrusted text for terminals and logs.
 //! - [`review`]: review commands, and the queue of release pull requests.
+//! - [`pull_request_text`]: the texts of a release pull request.
 //! - `strategies` (feature `proptest`): values and repositories for property tests.
 
 pub mod addon;
@@ -30,6 +31,7 @@ pub mod plugin;
 pub mod policy;
 pub mod policy_draft;
 pub mod product;
+pub mod pull_request_text;
 pub mod render;
 pub mod repository;
 pub mod review;

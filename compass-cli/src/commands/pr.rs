@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use compass_manifest::finding::Severity;
-use compass_manifest::review::{PullRequestText, ReleaseChange, TargetOwners};
+use compass_manifest::pull_request_text::{PullRequestText, ReleaseChange};
+use compass_manifest::review::TargetOwners;
 use compass_manifest::{Check, ReleaseRepository};
 use serde_json::json;
 

@@ -238,7 +238,7 @@ impl Queue {
     }
 
     /// Returns the steps from a label, or the first steps if the label is `None`.
-    pub(super) fn steps_from<'q>(&'q self, from: Option<&str>) -> impl Iterator<Item = &'q Step> {
+    pub(crate) fn steps_from<'q>(&'q self, from: Option<&str>) -> impl Iterator<Item = &'q Step> {
         self.steps.iter().filter(move |step| step.starts_at(from))
     }
 

@@ -1,6 +1,6 @@
 //! Opens a pull request from the current branch.
 
-use compass_manifest::review::PullRequestText;
+use compass_manifest::pull_request_text::PullRequestText;
 
 use super::Args;
 use crate::error::{CliError, Result};

@@ -1,12 +1,11 @@
 //! Writes the texts of a release pull request.
 
-use super::owners::TargetOwners;
-use super::queue::Queue;
 use crate::diff::{Difference, differences};
 use crate::escape::{escape, quote_name};
 use crate::image::ImageReference;
 use crate::inventory::{Hotfix, Plugin, Product};
 use crate::repository::{Document, PluginFile, ReleaseRepository};
+use crate::review::{Queue, TargetOwners};
 
 /// The texts of a release pull request, which [`Queue::evaluate`] accepts.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
