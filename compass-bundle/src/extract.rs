@@ -154,3 +154,24 @@ fn check_absent(path: &Path) -> Result<(), Error> {
         Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn write_file_keeps_similar_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, neighbour) = (directory.path().join("b"), directory.path().join("b.part"));
+        std::fs::write(&neighbour, "mine").unwrap();
+        write_file(&path, &Bytes::from("x"), 0o640).unwrap();
+        assert_eq!(std::fs::read(&neighbour).unwrap(), b"mine");
+        assert_eq!(
+            std::fs::read_dir(directory.path()).unwrap().count(),
+            2,
+            "no temporary file remains"
+        );
+        let again = write_file(&path, &Bytes::from("y"), 0o640);
+        assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
+    }
+}

@@ -32,12 +32,11 @@ pub use compare::{
 };
 pub use document::BundleDocument;
 pub use error::Error;
-pub use extract::{Unpacked, stream_images, unpack, write_file, write_file_below, write_images};
+pub use extract::{Unpacked, stream_images, unpack, write_images};
 pub use foreign::{ForeignFile, ForeignImage, ForeignPackage, PackageProblem};
 pub use format::document;
 pub use install::{ImageInstallation, Installed, copy_image, install, install_each, plan_install};
 pub use package::{Image, Package, PackageBlob, PackageFile, verify_unreadable};
-pub use part_file::create_own_directory;
 pub use plan::BundlePlan;
 pub use plan::contents::{BundleContents, FileEntry};
 pub use plan::image::ArchiveImage;
@@ -45,7 +44,15 @@ pub use plan::platforms::Platforms;
 pub use read::{
     BlobMember, Bundle, BundleSource, Damage, LocalFile, SeekSource, VerifyOptions, VerifyReport,
 };
-pub use recompress::{Recompressed, layers_to_recompress, recompress};
+pub use recompress::{
+    Recompressed, RecompressedLayer, layers_to_recompress, recompress, staging_storage,
+};
 pub use write::{
     OutputStream, WriteOptions, Written, checksum_path, stream, write, write_as, write_into,
 };
+
+/// Items that the command line of this workspace needs. They may change in any release.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::extract::{write_file, write_file_below};
+}

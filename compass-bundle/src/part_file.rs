@@ -200,7 +200,7 @@ pub(crate) fn open_own_directory(path: &Path) -> Result<Option<File>, Error> {
 ///
 /// # Errors
 /// [`Error::WrongOwner`] if another user created it; [`Error::Io`].
-pub fn create_own_directory(path: &Path) -> Result<(), Error> {
+pub(crate) fn create_own_directory(path: &Path) -> Result<(), Error> {
     match open_own_directory(path)? {
         Some(_) => Ok(()),
         None => Err(Error::io("create", path)(std::io::ErrorKind::NotFound.into())),

@@ -6,12 +6,13 @@
 mod layer;
 mod rewrite;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use compass_registry::storage::Storage;
+use compass_registry::storage::{DiskStorage, Storage};
 use compass_registry::{
     ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, ImageSourceExt as _,
     MAX_MANIFEST_BYTES, Manifest, RawManifest, Repository, TagOrDigest,
@@ -20,21 +21,34 @@ use tokio::task::JoinSet;
 
 use self::layer::{LayerCompression, Recompression};
 use crate::foreign::limits::DecoderMemory;
+use crate::part_file::create_own_directory;
 use crate::plan::image::ArchiveImage;
 use crate::{Error, WriteOptions, diff_ids};
 
 /// Images whose layers are all gzipped.
+#[non_exhaustive]
 pub struct Recompressed {
     /// The source of the blobs of the images.
     pub source: Arc<dyn ImageSource>,
     /// The images, with their new digests.
     pub images: Vec<ArchiveImage>,
-    /// The recompressed layers: the original descriptor and the new one.
-    pub layers: Vec<(Descriptor, Descriptor)>,
+    /// The recompressed layers, in the order of the digests of the originals.
+    pub layers: Vec<RecompressedLayer>,
 }
 
-/// The layers that [`recompress`] would recompress, without duplicates: uncompressed and zstd
-/// layers.
+/// The descriptors of a layer before and after its recompression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecompressedLayer {
+    /// The original layer.
+    pub before: Descriptor,
+    /// The gzipped layer.
+    pub after: Descriptor,
+}
+
+/// Returns the layers that [`recompress`] would recompress, each once: uncompressed and zstd layers.
+///
+/// If there are none, no staging storage is needed.
 ///
 /// # Errors
 /// If an image manifest cannot be parsed. [`Error::InvalidInput`] if an image with such a layer is
@@ -49,16 +63,20 @@ pub fn layers_to_recompress(images: &[ArchiveImage]) -> Result<Vec<Descriptor>, 
 /// crate produces the same bytes for a layer.
 ///
 /// Recompressed layers are stored in `staged` by the digest of the original, and reused in later
-/// runs. The caller removes them after the bundle is written.
+/// runs. The caller removes them after the bundle is written. [`staging_storage`] opens a directory
+/// for them.
 ///
 /// # Errors
 /// As [`layers_to_recompress`]. If a layer cannot be read, has another compression than its media
 /// type declares, does not match the diff ID in its configuration, or needs more than the 40 MiB of
 /// memory that all decoders share.
-pub async fn recompress<S: Storage>(
+///
+/// # Cancellation
+/// Dropping the future stops the work. Layers that were completed remain in `staged`.
+pub async fn recompress(
     source: Arc<dyn ImageSource>,
     images: Vec<ArchiveImage>,
-    staged: Arc<S>,
+    staged: Arc<dyn Storage>,
     options: &WriteOptions,
 ) -> Result<Recompressed, Error> {
     let mut pending = pending(&images)?;
@@ -85,13 +103,23 @@ pub async fn recompress<S: Storage>(
         let Some(done) = running.join_next().await else { break };
         layers.push(done.map_err(|_| Error::damaged("recompressing stopped"))??);
     }
-    layers.sort_by_key(|(before, _)| before.digest);
-    let changed = layers.iter().map(|(before, after)| (before.digest, after.clone())).collect();
+    layers.sort_by_key(|layer| layer.before.digest);
+    let changed = layers.iter().map(|layer| (layer.before.digest, layer.after.clone())).collect();
     let images = images.into_iter().map(|image| rewrite::image(image, &changed));
     let images = images.collect::<Result<_, _>>()?;
-    let compressed = layers.iter().map(|(_, after)| (after.digest, after.clone())).collect();
+    let compressed = layers.iter().map(|layer| layer.after.digest).collect();
     let source = Arc::new(OverlaySource { source, staged, compressed });
     Ok(Recompressed { source, images, layers })
+}
+
+/// Opens a directory for recompressed layers that no other user can change, or creates it.
+///
+/// # Errors
+/// [`Error::WrongOwner`] if another user created the directory; [`Error::Busy`] or an error of the
+/// storage if another process uses it; [`Error::Io`].
+pub async fn staging_storage(path: &Path) -> Result<Arc<dyn Storage>, Error> {
+    create_own_directory(path)?;
+    Ok(Arc::new(DiskStorage::open_exclusive(path).await?))
 }
 
 /// A layer to recompress.
@@ -174,14 +202,14 @@ async fn diff_ids_of(
 }
 
 /// An image source in which recompressed layers take precedence.
-struct OverlaySource<S> {
+struct OverlaySource {
     source: Arc<dyn ImageSource>,
-    staged: Arc<S>,
-    compressed: HashMap<Digest, Descriptor>,
+    staged: Arc<dyn Storage>,
+    compressed: HashSet<Digest>,
 }
 
 #[async_trait]
-impl<S: Storage> ImageSource for OverlaySource<S> {
+impl ImageSource for OverlaySource {
     async fn manifest(
         &self,
         repository: &Repository,
@@ -196,11 +224,9 @@ impl<S: Storage> ImageSource for OverlaySource<S> {
         descriptor: &Descriptor,
         range: Range<u64>,
     ) -> Result<ByteStream, RegistryError> {
-        match self.compressed.get(&descriptor.digest) {
-            Some(layer) => {
-                ImageSource::blob(&*self.staged, &layer::repository()?, layer, range).await
-            }
-            None => self.source.blob(repository, descriptor, range).await,
+        match self.compressed.contains(&descriptor.digest) {
+            true => self.staged.read_blob(&layer::repository()?, &descriptor.digest, range).await,
+            false => self.source.blob(repository, descriptor, range).await,
         }
     }
 
@@ -209,7 +235,7 @@ impl<S: Storage> ImageSource for OverlaySource<S> {
         repository: &Repository,
         descriptor: &Descriptor,
     ) -> Result<bool, RegistryError> {
-        match self.compressed.contains_key(&descriptor.digest) {
+        match self.compressed.contains(&descriptor.digest) {
             true => Ok(true),
             false => self.source.holds_blob(repository, descriptor).await,
         }

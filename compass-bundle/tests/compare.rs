@@ -30,7 +30,8 @@ async fn planned(images: &[(&str, u64)]) -> Planned {
         let reference: Reference = format!("h.example/release/{name}").parse().unwrap();
         let from = ImageRef::from(own);
         let platforms = Platforms::One(sample::platform());
-        gathered.push(ArchiveImage::resolve(&storage, &from, reference, &platforms).await.unwrap());
+        let source = Arc::new(storage.clone());
+        gathered.push(ArchiveImage::resolve(source, &from, reference, &platforms).await.unwrap());
     }
     let contents = sample::product(gathered, false);
     let plan = Arc::new(BundlePlan::new(&contents).unwrap());

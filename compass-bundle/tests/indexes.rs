@@ -56,7 +56,7 @@ async fn gather(
     platforms: &Platforms,
 ) -> Result<ArchiveImage, compass_bundle::Error> {
     let from = ImageRef::from(name);
-    ArchiveImage::resolve(storage, &from, name.clone(), platforms).await
+    ArchiveImage::resolve(Arc::new(storage.clone()), &from, name.clone(), platforms).await
 }
 
 fn several(platforms: &[&str]) -> Platforms {

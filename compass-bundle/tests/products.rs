@@ -133,7 +133,7 @@ async fn plan_beyond_reader_limits_is_error() {
     for reference in references {
         let from = ImageRef::from(&reference);
         let platforms = Platforms::One(sample::platform());
-        let image = ArchiveImage::resolve(&*source, &from, reference.clone(), &platforms);
+        let image = ArchiveImage::resolve(source.clone(), &from, reference.clone(), &platforms);
         let mut image = image.await.unwrap();
         // Each configuration is unique, and nearly as large as allowed.
         let spaces = " ".repeat(4_000_000 + images.len());
@@ -187,7 +187,7 @@ async fn resolve_index_of_too_many_manifests_is_error() {
         let index = RawManifest::new(media_type::OCI_INDEX, index.to_string());
         Storage::put_manifest(&storage, repository, &index, Some(tag)).await.unwrap();
         let (from, all) = (ImageRef::from(&reference), Platforms::All(sample::platform()));
-        ArchiveImage::resolve(&storage, &from, reference.clone(), &all).await
+        ArchiveImage::resolve(Arc::new(storage.clone()), &from, reference.clone(), &all).await
     };
     let refused = gather(&entries).await.unwrap_err().to_string();
     assert!(refused.contains("h.example/release/app:v1"), "{refused}");

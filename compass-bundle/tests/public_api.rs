@@ -18,7 +18,7 @@ use compass_bundle::store::{DirectoryStore, PublishOptions, Store as _, store_pa
 use compass_bundle::{
     ArchiveImage, Bundle, BundlePlan, BundleSource, Error, FileEntry, ForeignPackage, OutputStream,
     Package, Platforms, VerifyOptions, WriteOptions, copy_image, install, stream, write,
-    write_file, write_into,
+    write_into,
 };
 use compass_registry::storage::{MemoryStorage, Storage as _};
 use compass_registry::testing::random_bytes;
@@ -101,10 +101,11 @@ async fn bundle_supports_concurrent_reads() {
     let reference: &Reference = &references[0];
     let from = ImageRef::from(reference);
     let platforms = Platforms::One(sample::platform());
-    let image = ArchiveImage::resolve(&storage, &from, reference.clone(), &platforms).await;
+    let source = Arc::new(storage);
+    let image = ArchiveImage::resolve(source.clone(), &from, reference.clone(), &platforms).await;
     contents.images = vec![image.unwrap()];
     let plan = Arc::new(BundlePlan::new(&contents).unwrap());
-    let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
+    let chunks: Vec<Bytes> = stream(plan, source).try_collect().await.unwrap();
     let bundle = Bundle::read(in_memory(chunks.concat().into())).await.unwrap();
     let readers = (0..4).map(|reader| {
         let bundle = bundle.clone();
@@ -118,22 +119,6 @@ async fn bundle_supports_concurrent_reads() {
     for reader in readers.collect::<Vec<_>>() {
         reader.await.unwrap();
     }
-}
-
-#[test]
-fn write_file_keeps_similar_names() {
-    let directory = tempfile::tempdir().unwrap();
-    let (path, neighbour) = (directory.path().join("b"), directory.path().join("b.part"));
-    std::fs::write(&neighbour, "mine").unwrap();
-    write_file(&path, &Bytes::from("x"), 0o640).unwrap();
-    assert_eq!(std::fs::read(&neighbour).unwrap(), b"mine");
-    assert_eq!(
-        std::fs::read_dir(directory.path()).unwrap().count(),
-        2,
-        "no temporary file remains"
-    );
-    let again = write_file(&path, &Bytes::from("y"), 0o640);
-    assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
 }
 
 #[tokio::test]
@@ -190,10 +175,10 @@ async fn image_without_tag_is_latest() {
     let reference: Reference = "h.example/release/app-0".parse().unwrap();
     let from = ImageRef::from(&tagged[0]);
     let platforms = Platforms::One(sample::platform());
-    let image =
-        ArchiveImage::resolve(&storage, &from, reference.clone(), &platforms).await.unwrap();
-    let plan = Arc::new(BundlePlan::new(&sample::product(vec![image], true)).unwrap());
-    let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
+    let source = Arc::new(storage);
+    let image = ArchiveImage::resolve(source.clone(), &from, reference.clone(), &platforms).await;
+    let plan = Arc::new(BundlePlan::new(&sample::product(vec![image.unwrap()], true)).unwrap());
+    let chunks: Vec<Bytes> = stream(plan, source).try_collect().await.unwrap();
     let bytes: Bytes = chunks.concat().into();
     let docker = br#""RepoTags":["h.example/release/app-0:latest"]"#;
     assert!(
@@ -223,14 +208,16 @@ async fn image_without_tag_is_latest() {
 async fn manifest_by_ambiguous_tag_is_error() {
     let (storage, references) =
         sample::store(&[vec![random_bytes(1, 100)], vec![random_bytes(2, 100)]]).await;
+    let source = Arc::new(storage);
     let (mut images, platforms) = (Vec::new(), Platforms::One(sample::platform()));
     for (host, own) in ["h.example", "g.example"].iter().zip(&references) {
         let reference: Reference = format!("{host}/release/web:v1").parse().unwrap();
         let from = ImageRef::from(own);
-        images.push(ArchiveImage::resolve(&storage, &from, reference, &platforms).await.unwrap());
+        let image = ArchiveImage::resolve(source.clone(), &from, reference, &platforms).await;
+        images.push(image.unwrap());
     }
     let plan = Arc::new(BundlePlan::new(&sample::product(images, false)).unwrap());
-    let chunks: Vec<Bytes> = stream(plan, Arc::new(storage)).try_collect().await.unwrap();
+    let chunks: Vec<Bytes> = stream(plan, source).try_collect().await.unwrap();
     let bundle = Bundle::read(in_memory(chunks.concat().into())).await.unwrap();
     for image in bundle.images() {
         let (repository, digest) = (image.reference.repository(), image.root.digest());

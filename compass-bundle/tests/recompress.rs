@@ -87,7 +87,8 @@ async fn gather(
     for name in names {
         let reference = reference(name);
         let from = ImageRef::from(&reference);
-        let image = ArchiveImage::resolve(storage, &from, reference.clone(), &platforms).await;
+        let source = Arc::new(storage.clone());
+        let image = ArchiveImage::resolve(source, &from, reference.clone(), &platforms).await;
         images.push(image.unwrap());
     }
     images
@@ -133,7 +134,7 @@ async fn recompress_keeps_content_of_layers() {
     let recompressed = recompress(source, images.clone(), staged, &options).await.unwrap();
     assert!(counting.opened.lock().unwrap().values().all(|opened| *opened == 1));
 
-    let Recompressed { source, images: after, layers } = recompressed;
+    let Recompressed { source, images: after, layers, .. } = recompressed;
     assert_eq!(layers.len(), 2);
     assert_eq!(layers_to_recompress(&after).unwrap(), []);
     assert_eq!(layers_of(&*source, &after[0]).await, contents);
@@ -183,7 +184,7 @@ async fn recompress_reuses_earlier_results() {
     let options = WriteOptions::default();
     let once = || async {
         let source = Arc::new(Shared(Arc::clone(&counting)));
-        recompress(source, images.clone(), Arc::clone(&staged), &options).await.unwrap()
+        recompress(source, images.clone(), staged.clone(), &options).await.unwrap()
     };
     let first = once().await;
     let read = counting.bytes();
@@ -252,8 +253,7 @@ async fn layer_unlike_media_type_is_error() {
         let images = gather(&storage, &["web"], Platforms::One(platform())).await;
         let staged = Arc::new(MemoryStorage::default());
         let options = WriteOptions::default();
-        let recompressed =
-            recompress(Arc::new(storage), images, Arc::clone(&staged), &options).await;
+        let recompressed = recompress(Arc::new(storage), images, staged.clone(), &options).await;
         let error = recompressed.err().unwrap();
         let text = error.to_string();
         assert!(text.contains(says) && text.contains(&digest.to_string()), "{text}");
@@ -271,7 +271,7 @@ async fn layer_unlike_diff_id_is_error() {
     let source = Arc::new(Lying(storage, zstd(b"wrong")));
     let staged = Arc::new(MemoryStorage::default());
     let options = WriteOptions::default();
-    let recompressed = recompress(source, images, Arc::clone(&staged), &options).await;
+    let recompressed = recompress(source, images, staged.clone(), &options).await;
     match recompressed.err().unwrap() {
         Error::Registry(RegistryError::DigestMismatch { expected, .. }) => {
             assert_eq!(*expected, promised);

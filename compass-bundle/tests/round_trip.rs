@@ -55,11 +55,15 @@ async fn add_image(storage: &MemoryStorage, reference: &Reference, layers: &[usi
     manifest.digest()
 }
 
-async fn plan(source: &dyn ImageSource, references: &[Reference]) -> BundlePlan {
+async fn plan(
+    source: &(impl ImageSource + Clone + 'static),
+    references: &[Reference],
+) -> BundlePlan {
     let mut images = Vec::new();
     for reference in references {
         let from = ImageRef::from(reference);
         let platforms = Platforms::One(platform());
+        let source = Arc::new(source.clone());
         let image = ArchiveImage::resolve(source, &from, reference.clone(), &platforms).await;
         images.push(image.unwrap());
     }

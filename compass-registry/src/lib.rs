@@ -5,8 +5,7 @@
 //! the copy engine. The implementations are [`storage`] (memory, and with feature `disk` a
 //! directory), [`layout`] (feature `layout`), [`client`] (feature `client`), and [`server`] (feature
 //! `server`), which serves a storage over HTTP. [`pull_through`] (with both features) caches another
-//! registry. [`http`] (feature `http`) creates HTTP clients, and
-//! [`range_fetch`] tunes reads of large blobs.
+//! registry. [`http`] (feature `http`) creates HTTP clients.
 
 // The basic types include items that only some features use.
 #![cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code))]
@@ -22,7 +21,6 @@ pub mod http;
 pub mod layout;
 #[cfg(all(feature = "client", feature = "server"))]
 pub mod pull_through;
-pub mod range_fetch;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod storage;
@@ -46,6 +44,7 @@ mod index_images;
 mod min_speed;
 mod platform;
 mod progress;
+mod range_fetch;
 mod reference;
 mod referrer;
 mod registry_prefix;
@@ -85,6 +84,7 @@ pub mod internal {
     pub use crate::buffer_pool::{BufferPool, PooledBuffer};
     pub use crate::image_manifest::{MAX_IMAGE_MANIFESTS_BYTES, media_type_of, sniff_media_type};
     pub use crate::index_images::MAX_INDEX_DEPTH;
+    pub use crate::range_fetch::{LOCAL_LINK_BPS, Throughput, ThroughputMeter};
     pub use crate::retry::with_retry_counter;
     pub use crate::source::open_blob_range;
     #[cfg(feature = "disk")]

@@ -197,7 +197,7 @@ impl RangeOptions {
     }
 
     /// Adds bytes that a connection received, and returns the total of all connections.
-    pub fn add_received(&self, bytes: u64) -> u64 {
+    pub(crate) fn add_received(&self, bytes: u64) -> u64 {
         self.received.fetch_add(bytes, Ordering::Relaxed) + bytes
     }
 
@@ -205,7 +205,7 @@ impl RangeOptions {
     ///
     /// It does not follow the link: with a fixed amount of memory, many connections with short
     /// ranges receive more than few with long ones.
-    pub fn range_len(&self) -> u64 {
+    pub(crate) fn range_len(&self) -> u64 {
         self.range_len
     }
 
@@ -215,7 +215,7 @@ impl RangeOptions {
     /// It is at least [`Self::range_len`], and grows until a transfer takes four round trips of the
     /// link. `remaining` is the number of bytes that are not requested yet. The last ranges are
     /// shorter, so that all connections end at about the same time.
-    pub fn unbuffered_range_len(&self, remaining: u64) -> u64 {
+    fn unbuffered_range_len(&self, remaining: u64) -> u64 {
         let link = *self.link();
         let share = remaining / 2 / self.max_connections.max(1);
         link.range_len().min(share).max(self.range_len)
@@ -234,6 +234,7 @@ impl RangeOptions {
     }
 
     /// Takes one more connection, or returns `None` if all are in use. Dropping the permit returns it.
+    #[doc(hidden)]
     pub fn try_acquire_connection(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.connections).try_acquire_owned().ok()
     }

@@ -138,7 +138,7 @@ async fn at_every_request(
 async fn pull_with_one_fault_is_correct() {
     let script = |request, fault| (Script::once(request, fault), Script::default());
     let most = |fault, run: &Run| match fault {
-        // The registry sends whole blobs, and the client drops what it did not request.
+        // The registry sends whole blobs, and the client drops the bytes that it did not request.
         Fault::IgnoredRange => 3 * run.image.bytes(),
         _ => run.image.bytes() + PART,
     };

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use compass_registry::{Platform, Progress};
-use tokio::io::AsyncWrite;
 
 use super::check_absent;
 use crate::Error;
@@ -36,19 +35,17 @@ impl Image<'_> {
         Ok(plan.size())
     }
 
-    /// Writes the image as an archive to a stream; the path names the stream in errors. Returns its
-    /// size in bytes.
+    /// Writes the image as an archive to a stream. Returns its size in bytes.
     ///
     /// # Errors
     /// [`Error::Damaged`] if the image has a problem; errors of reading and writing.
     pub async fn stream_archive(
         &self,
-        to: (&mut (dyn AsyncWrite + Unpin + Send), &Path),
+        output: OutputStream<'_>,
         progress: &dyn Progress,
     ) -> Result<u64, Error> {
         let plan = Arc::new(self.archive_plan().await?);
-        let to = OutputStream::new(to.0, to.1);
-        write_into(&plan, self.image_source(), to, progress).await?;
+        write_into(&plan, self.image_source(), output, progress).await?;
         Ok(plan.size())
     }
 
@@ -88,7 +85,7 @@ async fn foreign_image(
         unavailable: image.unavailable.iter().map(|(layer, _)| *layer).collect(),
         ..ArchiveImage::new(image.reference.clone(), image.root.clone())
     };
-    planned.detect_platform(package, &platforms).await?;
+    planned.detect_platform(Arc::new(package.clone()), &platforms).await?;
     let platform = planned.platform.as_ref().unwrap_or(platforms.default_platform()).clone();
     Ok((planned, platform))
 }

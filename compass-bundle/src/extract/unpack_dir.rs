@@ -24,6 +24,9 @@ const MAX_LINK_PATHS: usize = 32 << 20;
 /// Maximum length of a chain of links.
 const MAX_LINKS: usize = 8;
 
+const EXISTS_TWICE: &str = "exists twice";
+const BELOW_A_FILE: &str = "is below a file";
+
 /// A temporary directory, which is removed on drop.
 pub(super) struct UnpackDir {
     path: PathBuf,
@@ -70,8 +73,7 @@ impl UnpackDir {
         let path = self.path.join(OsStr::from_bytes(&entry.path.bytes));
         match &entry.kind {
             EntryKind::Directory => {
-                let created = fs::create_dir_all(&path);
-                created.map_err(|error| creation_error(name, &shown, (error, &path), &path))?;
+                fs::create_dir_all(&path).map_err(creation_error(name, &shown, &path))?;
                 Ok(None)
             }
             EntryKind::Link(target) => {
@@ -96,9 +98,7 @@ impl UnpackDir {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_file(path) => {
                 return self.check_identical(name, entry, path).await;
             }
-            created => {
-                created.map_err(|error| creation_error(name, &shown, (error, path), path))?
-            }
+            created => created.map_err(creation_error(name, &shown, path))?,
         };
         let mut file = tokio::fs::File::from_std(file);
         let (mut content, mut chunk, mut size) =
@@ -140,7 +140,7 @@ impl UnpackDir {
                 }
             };
             match (same, read) {
-                (false, _) => return Err(invalid_entry(name, &shown, "exists twice")),
+                (false, _) => return Err(invalid_entry(name, &shown, EXISTS_TWICE)),
                 (true, 0) => return Ok(0),
                 (true, _) => {}
             }
@@ -160,8 +160,7 @@ impl UnpackDir {
                 return Err(invalid_entry(name, &shown, NOT_A_FILE));
             }
             create_parent(name, &shown, link)?;
-            let linked = fs::hard_link(file, link);
-            linked.map_err(|error| creation_error(name, &shown, (error, link), link))?;
+            fs::hard_link(file, link).map_err(creation_error(name, &shown, link))?;
         }
         Ok(self.links.len())
     }
@@ -200,7 +199,10 @@ fn create_new(path: &Path, mode: u32) -> io::Result<File> {
 
 fn create_parent(name: &str, shown: &str, path: &Path) -> Result<(), Error> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    fs::create_dir_all(parent).map_err(|error| creation_error(name, shown, (error, parent), path))
+    fs::create_dir_all(parent).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => invalid_entry(name, shown, BELOW_A_FILE),
+        _ => creation_error(name, shown, parent)(error),
+    })
 }
 
 fn invalid_entry(name: &str, shown: &str, reason: &str) -> Error {
@@ -208,13 +210,11 @@ fn invalid_entry(name: &str, shown: &str, reason: &str) -> Error {
 }
 
 /// Reports conflicting paths of an archive as damage instead of as an I/O error.
-fn creation_error(name: &str, shown: &str, (error, at): (io::Error, &Path), path: &Path) -> Error {
-    match error.kind() {
-        io::ErrorKind::AlreadyExists if at == path => invalid_entry(name, shown, "exists twice"),
-        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-            invalid_entry(name, shown, "is below a file")
-        }
-        _ => Error::io("create", at)(error),
+fn creation_error(name: &str, shown: &str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |error| match error.kind() {
+        io::ErrorKind::AlreadyExists => invalid_entry(name, shown, EXISTS_TWICE),
+        io::ErrorKind::NotADirectory => invalid_entry(name, shown, BELOW_A_FILE),
+        _ => Error::io("create", path)(error),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reads the manifests of an image from a source.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use compass_registry::internal::{MAX_IMAGE_MANIFESTS_BYTES, MAX_INDEX_DEPTH};
 use compass_registry::{
@@ -21,7 +22,7 @@ impl ArchiveImage {
     /// than [`MAX_IMAGE_MANIFESTS_BYTES`] together or nested too deep, or the reference has a
     /// digest and only a part of that index is selected.
     pub async fn resolve(
-        source: &dyn ImageSource,
+        source: Arc<dyn ImageSource>,
         image: &ImageRef,
         reference: Reference,
         platforms: &Platforms,
@@ -39,7 +40,7 @@ impl ArchiveImage {
             let platform = (!root.is_index()).then(|| platforms.default_platform().clone());
             (root, platform)
         };
-        let mut index = IndexReader::new(source, repository, &reference);
+        let mut index = IndexReader::new(&*source, repository, &reference);
         index.read(&root, platforms).await?;
         let IndexReader { children, omitted_platforms, .. } = index;
         require_pinned(&reference, &root, &omitted_platforms)?;
@@ -47,7 +48,7 @@ impl ArchiveImage {
         image.repository = repository.clone();
         (image.platform, image.children) = (platform, children);
         image.omitted_platforms = omitted_platforms;
-        image.find_unavailable(source).await?;
+        image.find_unavailable(&*source).await?;
         Ok(image)
     }
 
@@ -61,7 +62,7 @@ impl ArchiveImage {
     /// If the configuration cannot be read.
     pub async fn detect_platform(
         &mut self,
-        source: &dyn ImageSource,
+        source: Arc<dyn ImageSource>,
         platforms: &Platforms,
     ) -> Result<(), Error> {
         if self.platform.is_some() {
@@ -76,7 +77,7 @@ impl ArchiveImage {
     ///
     /// # Errors
     /// If a manifest or configuration cannot be read.
-    pub async fn offered(&self, source: &dyn ImageSource) -> Result<Vec<Platform>, Error> {
+    pub async fn offered(&self, source: Arc<dyn ImageSource>) -> Result<Vec<Platform>, Error> {
         if let Some(own) = &self.platform {
             return Ok(vec![own.clone()]);
         }

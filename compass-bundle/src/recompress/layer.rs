@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufRead, AsyncReadExt as _, BufReader};
 use tokio_util::io::StreamReader;
 
+use super::RecompressedLayer;
 use crate::Error;
 use crate::foreign::decompress::{Decoded, decode, decode_zstd, undecodable};
 use crate::foreign::limits::{DecoderMemory, Limits};
@@ -65,25 +66,24 @@ pub(super) fn repository() -> Result<Repository, RegistryError> {
 }
 
 /// A task that recompresses one layer.
-pub(super) struct Recompression<S> {
+pub(super) struct Recompression {
     pub(super) source: Arc<dyn ImageSource>,
     pub(super) repository: Repository,
     pub(super) layer: Descriptor,
     pub(super) diff_ids: BTreeSet<String>,
     pub(super) memory: DecoderMemory,
-    pub(super) staged: Arc<S>,
+    pub(super) staged: Arc<dyn Storage>,
     pub(super) progress: Arc<dyn Progress>,
 }
 
-impl<S: Storage> Recompression<S> {
-    /// Returns the descriptors of the original and the recompressed layer.
-    pub(super) async fn run(self) -> Result<(Descriptor, Descriptor), Error> {
+impl Recompression {
+    pub(super) async fn run(self) -> Result<RecompressedLayer, Error> {
         if let Some(after) = self.cached().await? {
             self.progress.advance(self.layer.size);
-            return Ok((self.layer, after));
+            return Ok(RecompressedLayer { before: self.layer, after });
         }
         let Some((compression, gzipped)) = LayerCompression::named(&self.layer.media_type) else {
-            return Ok((self.layer.clone(), self.layer));
+            return Ok(RecompressedLayer { after: self.layer.clone(), before: self.layer });
         };
         let blob = open_blob(Arc::clone(&self.source), &self.repository, &self.layer);
         let compressed = StreamReader::new(self.counted(blob).map_err(std::io::Error::other));
@@ -110,7 +110,7 @@ impl<S: Storage> Recompression<S> {
         upload.commit(&digest).await?;
         let after = Descriptor { media_type: gzipped, digest, size, platform: None };
         self.store(&after, diff_id).await?;
-        Ok((self.layer, after))
+        Ok(RecompressedLayer { before: self.layer, after })
     }
 
     /// Compares the diff ID with those in the configurations of the layer's images.
@@ -131,7 +131,7 @@ impl<S: Storage> Recompression<S> {
     fn counted(
         &self,
         blob: VerifiedBlob,
-    ) -> impl futures_util::Stream<Item = Result<bytes::Bytes, RegistryError>> + Send + use<S> {
+    ) -> impl futures_util::Stream<Item = Result<bytes::Bytes, RegistryError>> + Send + use<> {
         let progress = Arc::clone(&self.progress);
         blob.inspect_ok(move |chunk| progress.advance(chunk.len() as u64))
     }

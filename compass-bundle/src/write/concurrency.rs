@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use compass_registry::range_fetch::LOCAL_LINK_BPS;
+use compass_registry::internal::LOCAL_LINK_BPS;
 
 /// The average wait per blob after which a sample of the source's throughput is taken.
 const MIN_SAMPLE: Duration = Duration::from_millis(25);

@@ -7,9 +7,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use compass_registry::internal::open_blob_range;
-use compass_registry::range_fetch::{RangeOptions, Throughput, ThroughputMeter};
-use compass_registry::{Error as RegistryError, ImageSource, Progress};
+use compass_registry::internal::{Throughput, ThroughputMeter, open_blob_range};
+use compass_registry::{Error as RegistryError, ImageSource, Progress, RangeOptions};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};

@@ -39,7 +39,7 @@ pub(crate) async fn store(images: &[Vec<Vec<u8>>]) -> (MemoryStorage, Vec<Refere
 }
 
 pub(crate) async fn plan(
-    source: &dyn ImageSource,
+    source: &(impl ImageSource + Clone + 'static),
     references: &[Reference],
     kind: BundleKind,
     include_archives: bool,
@@ -48,7 +48,7 @@ pub(crate) async fn plan(
 }
 
 pub(crate) async fn contents(
-    source: &dyn ImageSource,
+    source: &(impl ImageSource + Clone + 'static),
     references: &[Reference],
     kind: BundleKind,
     include_archives: bool,
@@ -57,6 +57,7 @@ pub(crate) async fn contents(
     for reference in references {
         let from = ImageRef::from(reference);
         let platforms = Platforms::One(platform());
+        let source = Arc::new(source.clone());
         let image = ArchiveImage::resolve(source, &from, reference.clone(), &platforms).await;
         images.push(image.unwrap());
     }
@@ -132,6 +133,7 @@ impl Counting {
 }
 
 /// A [`Counting`] source that a test can inspect.
+#[derive(Clone)]
 pub(crate) struct Shared(pub(crate) Arc<Counting>);
 
 #[async_trait]

@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use compass_bundle::{Image, Package, copy_image, write_file};
+use compass_bundle::internal::write_file;
+use compass_bundle::{Image, OutputStream, Package, copy_image};
 use compass_registry::RegistryPrefix;
 use compass_registry::layout::OciLayout;
 use serde_json::json;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 
-use super::verify::check_damage;
 use crate::display::{human_bytes, printable};
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
 use crate::output::Output;
+use crate::package_verification::check_damage;
 
 /// The value of `--output` for standard output.
 const STDOUT: &str = "-";
@@ -117,7 +117,7 @@ async fn extract_to_stdout(args: &Args, global: &GlobalArgs, output: &Output) ->
     let size = match (image, &args.file) {
         (Some(image), _) => stream_archive((&package, &image), output).await?,
         (None, path) => {
-            let (bytes, _) = read_file(&package, path.as_deref().unwrap_or_default()).await?;
+            let bytes = package.file(path.as_deref().unwrap_or_default()).await?;
             write_stdout(&bytes).await?;
             bytes.len() as u64
         }
@@ -139,7 +139,7 @@ async fn stream_archive((package, image): (&Package, &Image<'_>), output: &Outpu
     refuse_terminal()?;
     let shown = output.progress("extract");
     let (mut stdout, progress) = (tokio::io::stdout(), shown.shared());
-    let to: (&mut (dyn AsyncWrite + Unpin + Send), _) = (&mut stdout, Path::new(STDOUT));
+    let to = OutputStream::new(&mut stdout, Path::new(STDOUT));
     let written = image.stream_archive(to, &*progress).await;
     drop(shown);
     check_damage(package, written.as_ref().err(), output).await?;
@@ -206,17 +206,12 @@ async fn write_one_file(
     if let Some(image) = package.image_at(path) {
         return write_archive((package, &image), path, out, global, output).await;
     }
-    let (bytes, mode) = read_file(package, path).await?;
+    let content = package.file(path).await?;
     let target = target_path(out, path)?;
-    write_file(&target, &bytes, mode)?;
-    Ok(target)
-}
-
-/// Reads a small file, and its permissions.
-async fn read_file(package: &Package, path: &str) -> Result<(Bytes, u32)> {
-    let bytes = package.file(path).await?;
     let file = package.files().into_iter().find(|file| file.path == path);
-    Ok((bytes, file.and_then(|file| file.mode).unwrap_or(0o644)))
+    let mode = file.and_then(|file| file.mode).unwrap_or(0o644);
+    write_file(&target, &content, mode)?;
+    Ok(target)
 }
 
 /// Finds an image by name; prints the notes about it as warnings.

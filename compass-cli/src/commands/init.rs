@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use compass_bundle::internal::write_file_below;
 use compass_manifest::finding::Severity;
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::policy_draft::PolicyDraft;
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<E
     let report = Check::new(repository.release()).run();
     if !args.dry_run {
         let bytes = text.clone().into_bytes().into();
-        compass_bundle::write_file_below(&repository.root, POLICY_FILE, &bytes, 0o644)?;
+        write_file_below(&repository.root, POLICY_FILE, &bytes, 0o644)?;
     }
     print(args, &file, &text, &report, output);
     Ok(ExitCode::SUCCESS)

@@ -71,8 +71,6 @@ impl Quirky {
         answer: impl Fn(&Asked) -> Option<Response> + Clone + Send + Sync + 'static,
         change: impl Fn(&Asked, Response) -> Response + Clone + Send + Sync + 'static,
     ) -> Self {
-        // The first client installs the crypto provider for the others.
-        drop(Client::new("localhost", options()).unwrap());
         let storage = MemoryStorage::default();
         let server = Server::start(storage.clone(), "127.0.0.1:0", ServerOptions::default());
         let server = server.await.unwrap();

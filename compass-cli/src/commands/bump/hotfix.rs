@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use compass_bundle::internal::write_file_below;
 use compass_manifest::bump::{
     HotfixOrigin, HotfixRequest, NewHotfix, known_product_versions, new_hotfix,
 };
@@ -77,15 +78,15 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
     Ok(())
 }
 
-/// Writes a new file of the repository. A file or a link in place of a parent directory is an error: a
-/// link may lead out of the repository.
+/// Writes a new file of the repository. A file or a symbolic link in place of a parent directory is an
+/// error, because a symbolic link may lead out of the repository.
 fn write_new(repository: &Repository, path: &str, bytes: &[u8]) -> Result<()> {
     let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
     if let Some(file) = parents.into_iter().find(|parent| repository.tree.contains(parent)) {
         return Err(CliError::usage(format!("{file} is not a directory")));
     }
     let bytes = bytes.to_vec().into();
-    Ok(compass_bundle::write_file_below(&repository.root, path, &bytes, 0o644)?)
+    Ok(write_file_below(&repository.root, path, &bytes, 0o644)?)
 }
 
 /// The product version to patch.

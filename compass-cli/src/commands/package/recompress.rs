@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use compass_bundle::{
-    BundlePlan, Recompressed, WriteOptions, create_own_directory, layers_to_recompress, recompress,
+    BundlePlan, Recompressed, WriteOptions, layers_to_recompress, recompress, staging_storage,
 };
-use compass_registry::storage::DiskStorage;
+use compass_registry::storage::Storage;
 use compass_registry::{Digest, Reference};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::PlannedBundle;
 use crate::display::human_bytes;
 use crate::error::{CliError, Result};
 use crate::output::Output;
+use crate::packaging::PlannedBundle;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Compression {
@@ -58,9 +58,8 @@ impl StagingDir {
         Ok(Self { path, temporary: Some(directory), is_locked: Cell::new(false) })
     }
 
-    async fn open(&self) -> Result<DiskStorage> {
-        create_own_directory(&self.path)?;
-        let storage = DiskStorage::open_exclusive(&self.path).await?;
+    async fn open(&self) -> Result<Arc<dyn Storage>> {
+        let storage = staging_storage(&self.path).await?;
         self.is_locked.set(true);
         Ok(storage)
     }
@@ -111,13 +110,14 @@ pub(super) async fn gzip(
     let before = bundle.contents.images.clone();
     let progress = output.progress("recompress");
     let options = WriteOptions::default().jobs(jobs).progress(progress.shared());
-    let storage = Arc::new(staging.open().await?);
+    let storage = staging.open().await?;
     let PlannedBundle { mut contents, images, .. } = bundle;
     let recompressed = recompress(images, before.clone(), storage, &options).await?;
     drop((options, progress));
-    let Recompressed { source: images, images: after, layers } = recompressed;
-    let sizes = layers.iter().fold((0, 0), |sum, (a, b)| (sum.0 + a.size, sum.1 + b.size));
-    let (count, old, new) = (layers.len(), human_bytes(sizes.0), human_bytes(sizes.1));
+    let Recompressed { source: images, images: after, layers, .. } = recompressed;
+    let old = human_bytes(layers.iter().map(|layer| layer.before.size).sum());
+    let new = human_bytes(layers.iter().map(|layer| layer.after.size).sum());
+    let count = layers.len();
     output.status(&format!("{count} layers were recompressed from {old} to {new}"));
     let pairs = before.iter().zip(&after).filter(|(a, b)| a.root.digest() != b.root.digest());
     let changed: Vec<_> = pairs
