@@ -51,7 +51,79 @@ pub(super) fn user(user: &User) -> Value {
 }
 
 /// A reference in an issue to a pull request.
-const PULL_URLS: [&str; 4] = ["", "html", "diff", "patch"];
+const ISSUE_URLS: [&str; 4] = ["", "html", "diff", "patch"];
+
+/// The names of the URLs of a repository.
+const REPOSITORY_URLS: [&str; 42] = [
+    "",
+    "html",
+    "forks",
+    "keys",
+    "collaborators",
+    "teams",
+    "hooks",
+    "issue_events",
+    "events",
+    "assignees",
+    "branches",
+    "tags",
+    "blobs",
+    "git_tags",
+    "git_refs",
+    "trees",
+    "statuses",
+    "languages",
+    "stargazers",
+    "contributors",
+    "subscribers",
+    "subscription",
+    "commits",
+    "git_commits",
+    "comments",
+    "issue_comment",
+    "contents",
+    "compare",
+    "merges",
+    "archive",
+    "downloads",
+    "issues",
+    "pulls",
+    "milestones",
+    "notifications",
+    "labels",
+    "releases",
+    "deployments",
+    "git",
+    "ssh",
+    "clone",
+    "svn",
+];
+
+/// The names of the URLs of a pull request in the API.
+const PULL_URLS: [&str; 10] = [
+    "",
+    "html",
+    "diff",
+    "patch",
+    "issue",
+    "commits",
+    "review_comments",
+    "review_comment",
+    "comments",
+    "statuses",
+];
+
+/// The names of the links of a pull request.
+const PULL_LINKS: [&str; 8] = [
+    "self",
+    "html",
+    "issue",
+    "comments",
+    "review_comments",
+    "review_comment",
+    "commits",
+    "statuses",
+];
 
 impl World {
     pub(super) fn user_json(&mut self, login: &str) -> Value {
@@ -104,52 +176,8 @@ impl World {
             "watchers": 0,
             "default_branch": "main",
         });
-        let names = [
-            "",
-            "html",
-            "forks",
-            "keys",
-            "collaborators",
-            "teams",
-            "hooks",
-            "issue_events",
-            "events",
-            "assignees",
-            "branches",
-            "tags",
-            "blobs",
-            "git_tags",
-            "git_refs",
-            "trees",
-            "statuses",
-            "languages",
-            "stargazers",
-            "contributors",
-            "subscribers",
-            "subscription",
-            "commits",
-            "git_commits",
-            "comments",
-            "issue_comment",
-            "contents",
-            "compare",
-            "merges",
-            "archive",
-            "downloads",
-            "issues",
-            "pulls",
-            "milestones",
-            "notifications",
-            "labels",
-            "releases",
-            "deployments",
-            "git",
-            "ssh",
-            "clone",
-            "svn",
-        ];
         let base = format!("{}/repos/{full_name}", self.url);
-        with_urls(value, &base, &names)
+        with_urls(value, &base, &REPOSITORY_URLS)
     }
 
     pub(super) fn label_json(&self, name: &str) -> Value {
@@ -169,9 +197,8 @@ impl World {
         pull.labels.iter().map(|label| self.label_json(label)).collect()
     }
 
-    /// A pull request as the list of pull requests and webhooks show it.
-    pub(super) fn pull_json(&mut self, number: u64) -> Value {
-        let pull = self.pull(number).clone();
+    /// The branches of a pull request: its head and its base.
+    fn branches_json(&mut self, pull: &Pull) -> (Value, Value) {
         let head_owner = pull.head_repository.as_deref().and_then(|name| name.split_once('/'));
         let head_owner = head_owner.map_or("ghost", |(owner, _)| owner).to_owned();
         let head_repository = pull.head_repository.clone();
@@ -189,6 +216,13 @@ impl World {
             "user": self.user_json("caicloud"),
             "repo": self.repository_json(REPOSITORY),
         });
+        (head, base)
+    }
+
+    /// A pull request as the list of pull requests and webhooks show it.
+    pub(super) fn pull_json(&mut self, number: u64) -> Value {
+        let pull = self.pull(number).clone();
+        let (head, base) = self.branches_json(&pull);
         let closed = (pull.state == "closed").then(|| time(pull.updated));
         let value = json!({
             "id": 9000 + number,
@@ -229,30 +263,8 @@ impl World {
             "deletions": 1,
             "changed_files": 1,
         });
-        let names = [
-            "",
-            "html",
-            "diff",
-            "patch",
-            "issue",
-            "commits",
-            "review_comments",
-            "review_comment",
-            "comments",
-            "statuses",
-        ];
-        let mut value = with_urls(value, &self.api(&format!("/pulls/{number}")), &names);
-        let links = [
-            "self",
-            "html",
-            "issue",
-            "comments",
-            "review_comments",
-            "review_comment",
-            "commits",
-            "statuses",
-        ];
-        for link in links {
+        let mut value = with_urls(value, &self.api(&format!("/pulls/{number}")), &PULL_URLS);
+        for link in PULL_LINKS {
             value["_links"][link] = json!({"href": value["url"]});
         }
         value
@@ -262,7 +274,7 @@ impl World {
     pub(super) fn issue_json(&mut self, number: u64) -> Value {
         let pull = self.pull(number).clone();
         let reference = format!("{}/pull/{number}", self.url);
-        let mut pull_request = with_urls(json!({}), &reference, &PULL_URLS);
+        let mut pull_request = with_urls(json!({}), &reference, &ISSUE_URLS);
         pull_request["merged_at"] = json!(null);
         let api = self.api(&format!("/issues/{number}"));
         let value = json!({
