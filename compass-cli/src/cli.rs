@@ -66,7 +66,7 @@ pub(crate) enum Command {
     Store(store::Args),
     /// Installs bundles at a site: pushes images, hands the YAML over
     Install(install::Args),
-    /// Lists what is installed at this site
+    /// Lists the installed packages
     Installed(installed::Args),
     /// Tests which features a registry or an object storage supports
     Doctor(doctor::Args),
@@ -117,16 +117,16 @@ impl Command {
     /// Returns a hint about what an interrupted command keeps, and how to continue.
     pub(crate) fn interruption_hint(&self) -> &'static str {
         match self {
-            Self::Package(_) => "what was written is kept: run the same command to continue",
+            Self::Package(_) => "the written bytes are kept: run the same command to continue",
             Self::Sync(_) | Self::Install(_) => {
                 "copied blobs and images are kept: run the same command to copy the rest"
             }
-            Self::Release(_) => "what was done is kept: run the same command to continue",
+            Self::Release(_) => "the completed steps are kept: run the same command to continue",
             Self::Publish(_) => {
                 "the uploaded parts are kept: run the same command to send the rest"
             }
             Self::Queue(_) => {
-                "what is done is kept: run the same command to continue with the others"
+                "the completed work is kept: run the same command to continue with the others"
             }
             Self::Extract(_) => "no unfinished file is left: run the same command to extract again",
             _ => "no unfinished file is left under its final name",

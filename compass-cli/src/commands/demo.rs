@@ -14,15 +14,16 @@ use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
 use compass_registry::{Digest, ImageSink, Reference, RegistryPrefix};
 
-use super::package::destination::write_to_file;
-use super::sync::{self, ImageTransfer};
-use super::{package, publish, verify};
+use super::publish;
 use crate::demo::folder::Folder;
-use crate::demo::images;
+use crate::demo::images::{Base, DemoImage};
 use crate::demo::summary::{Image, PublishedBundle, Step, Summary};
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
+use crate::image_transfer::{ImageTransfer, ResultSlots, sync};
 use crate::output::Output;
+use crate::package_verification::verify_package;
+use crate::packaging::{self, ImageOrigin, Options, write_to_file};
 use crate::registries::Registries;
 use crate::repository::{Repository, TargetImage};
 
@@ -179,19 +180,19 @@ impl Demo<'_> {
         let started = Instant::now();
         let developer = Client::new(&self.servers.source.host(), ClientOptions::default())?;
         let developer: Arc<dyn ImageSink> = Arc::new(developer);
-        let base = images::Base::generate().await?;
+        let base = Base::generate().await?;
         let mut pushed = BTreeMap::new();
         for (number, image) in (0..).zip(self.images()?) {
             let name = image.source.repository().name().to_owned();
             let is_small = !name.starts_with("compass-plugins-");
-            let digest =
-                images::push(developer.clone(), &image.source, &base, (number, is_small)).await?;
+            let demo_image = DemoImage { number, is_small };
+            let digest = demo_image.push(developer.clone(), &image.source, &base).await?;
             pushed.insert(name_of(&image.source), digest);
             let written = image.source.to_string();
             for (old, new) in BUMPED {
                 let Some(before) = written.strip_suffix(old) else { continue };
                 let next: Reference = format!("{before}{new}").parse()?;
-                images::push(developer.clone(), &next, &base, (number, is_small)).await?;
+                demo_image.push(developer.clone(), &next, &base).await?;
             }
         }
         self.add_step("push", started, 0);
@@ -217,8 +218,8 @@ impl Demo<'_> {
         let progress = self.output.progress("sync");
         progress.expect_images(transfers.len());
         let options = self.global.copy_options(progress.shared());
-        let results = sync::ResultSlots::new(&transfers);
-        sync::sync(&results, &self.registries, &options, false).await?;
+        let results = ResultSlots::new(&transfers);
+        sync(&results, &self.registries, &options, false).await?;
         drop((options, progress));
         let mut copied = 0;
         for image in results.take() {
@@ -232,9 +233,9 @@ impl Demo<'_> {
         self.output.status("package: build bundles from the release registry");
         let started = Instant::now();
         let mut written = Vec::new();
-        let options = package::Options {
-            origin: package::ImageOrigin::Release,
-            platforms: package::platforms(self.repository, None)?,
+        let options = Options {
+            origin: ImageOrigin::Release,
+            platforms: packaging::platforms(self.repository, None)?,
             allow_other_platform: false,
             include_archives: false,
             jobs: self.global.write_jobs(),
@@ -243,7 +244,8 @@ impl Demo<'_> {
             let release = self.repository.release_contents(&target.map(str::to_owned))?;
             let repository = self.repository;
             let bundle =
-                package::plan(repository, release, &options, &self.registries, self.output).await?;
+                packaging::plan(repository, release, &options, &self.registries, self.output)
+                    .await?;
             let path = self.folder.path(&bundle.plan.file_name());
             written.push(write_to_file(bundle, &path, options.jobs, self.output).await?);
         }
@@ -273,7 +275,7 @@ impl Demo<'_> {
         let started = Instant::now();
         for bundle in published {
             let opened = Bundle::open(&bundle.path).await?;
-            if !verify::verify_package(&opened.into(), false, self.output).await?.is_ok() {
+            if !verify_package(&opened.into(), false, self.output).await?.is_ok() {
                 return Err(CliError::check_failed(format!(
                     "{} is damaged",
                     bundle.path.display()

@@ -1,31 +1,27 @@
 //! `compass package`.
 
-pub(crate) mod destination;
-mod images;
+mod destination;
 mod recompress;
 mod shard;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
+use compass_bundle::BundlePlan;
 use compass_bundle::document::BundleKind;
-use compass_bundle::{BundleContents, BundlePlan, Platforms};
-use compass_registry::{ImageSource, Platform, RegistryPrefix};
+use compass_registry::RegistryPrefix;
 use serde_json::{Value, json};
 
 use self::destination::Destination;
 use self::recompress::{Changed, Compression, StagingDir};
-use super::publish::{self, PublicationArgs};
+use super::publish::PublicationArgs;
 use crate::display::human_bytes;
-use crate::error::{CliError, Result};
-use crate::git::{Change, Git, History};
+use crate::error::Result;
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
+use crate::packaging::{self, ImageOrigin, Options, PlannedBundle};
 use crate::registries::Registries;
-use crate::release_contents::ReleaseContents;
 use crate::repository::Repository;
 use crate::rule_gate::GateArgs;
-use crate::source_date_epoch;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -83,33 +79,6 @@ impl Args {
     }
 }
 
-/// The registry that the images of a package are read from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum ImageOrigin<'o> {
-    /// The release registry.
-    Release,
-    /// The source registry, before the images are synced.
-    Source,
-    /// The registry of `--from`.
-    Other(&'o RegistryPrefix),
-}
-
-/// The options of [`plan`].
-pub(crate) struct Options<'o> {
-    pub(crate) origin: ImageOrigin<'o>,
-    pub(crate) platforms: Platforms,
-    pub(crate) allow_other_platform: bool,
-    pub(crate) include_archives: bool,
-    pub(crate) jobs: usize,
-}
-
-/// A planned bundle, and the source of its blobs.
-pub(crate) struct PlannedBundle {
-    pub(crate) plan: BundlePlan,
-    pub(crate) contents: BundleContents,
-    pub(crate) images: Arc<dyn ImageSource>,
-}
-
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let bucket = args.shard.open_bucket(args, global)?;
     let repository = Repository::open(global)?;
@@ -117,7 +86,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     repository.require_no_errors(&repository.files_below(&release.paths), &args.gate, output)?;
     let options = Options {
         origin: args.from.as_ref().map_or(ImageOrigin::Release, ImageOrigin::Other),
-        platforms: platforms(&repository, args.platform.platform.as_deref())?,
+        platforms: packaging::platforms(&repository, args.platform.platform.as_deref())?,
         allow_other_platform: args.platform.allows_others(),
         include_archives: args.include_archives,
         jobs: global.write_jobs(),
@@ -126,7 +95,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         output.warn("`--include-archives` has no effect: only products have a shared image store");
     }
     let registries = Registries::new(&repository, global);
-    let bundle = plan(&repository, release, &options, &registries, output).await?;
+    let bundle = packaging::plan(&repository, release, &options, &registries, output).await?;
     if args.dry_run {
         if args.recompress.is_some() {
             recompress::require_none(&bundle)?;
@@ -140,7 +109,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     }
     let destination = Destination::new(args, &bundle.plan, global)?;
     if destination.is_store() && !args.publication.allow_uncommitted {
-        publish::require_commit(bundle.plan.document().commit.as_deref())?;
+        packaging::require_commit(bundle.plan.document().commit.as_deref())?;
     }
     let staging = args.recompress.map(|_| destination.staging()).transpose()?;
     let (bundle, changed) = prepare(bundle, staging.as_ref(), options.jobs, output).await?;
@@ -178,133 +147,6 @@ pub(super) fn warn_of_zstd(plan: &BundlePlan, is_recompressed: bool, output: &Ou
             "{image}: layer {layer} is zstd, which Docker before 23 cannot load{reason}"
         ));
     }
-}
-
-/// Reads the manifests of the images from the registry, and plans the bundle.
-pub(crate) async fn plan(
-    repository: &Repository,
-    release: ReleaseContents,
-    options: &Options<'_>,
-    registries: &Registries,
-    output: &Output,
-) -> Result<PlannedBundle> {
-    let change = LastChange::read(repository, &release.paths, output)?;
-    plan_at(&change, (repository, release), options, registries, output).await
-}
-
-/// As [`plan`], for files whose last change is known.
-pub(super) async fn plan_at(
-    change: &LastChange,
-    (repository, release): (&Repository, ReleaseContents),
-    options: &Options<'_>,
-    registries: &Registries,
-    output: &Output,
-) -> Result<PlannedBundle> {
-    if release.images.is_empty() {
-        return Err(CliError::check_failed(format!("{} has no image", release.name)));
-    }
-    let images::ResolvedImages { source, images } =
-        images::resolve(&release.images, options, registries, output).await?;
-    let platform = options.platforms.default_platform().clone();
-    let named = platforms_in_name(&options.platforms, &default_platform(repository)?);
-    let contents = BundleContents::new(release.kind, release.name, release.version, platform)
-        .base_version(release.base)
-        .commit(change.commit.clone())
-        .modified(change.seconds)
-        .files(release.files)
-        .images(images)
-        .platforms(named)
-        .include_archives(options.include_archives);
-    let plan = BundlePlan::new(&contents)?;
-    Ok(PlannedBundle { plan, contents, images: source })
-}
-
-/// The platform that is packaged without `--platform`.
-fn default_platform(repository: &Repository) -> Result<Platform> {
-    let first = repository.policy.platforms.first().map_or("linux/amd64", String::as_str);
-    Ok(first.parse()?)
-}
-
-/// The platforms in the name of a bundle: those of the bundle, if the default is not one of them.
-fn platforms_in_name(platforms: &Platforms, default: &Platform) -> Vec<Platform> {
-    if matches!(platforms, Platforms::All(_)) {
-        return Vec::new();
-    }
-    let listed = platforms.wanted();
-    let is_default = |one: &Platform| one.satisfies(default) && default.satisfies(one);
-    if listed.iter().any(is_default) { Vec::new() } else { listed.to_vec() }
-}
-
-/// Parses the value of `--platform`.
-pub(crate) fn platforms(repository: &Repository, value: Option<&str>) -> Result<Platforms> {
-    let default = default_platform(repository)?;
-    let Some(value) = value else { return Ok(Platforms::One(default)) };
-    if value == "all" {
-        return Ok(Platforms::All(default));
-    }
-    let mut listed = value.split(',').map(str::parse).collect::<Result<Vec<_>, _>>()?;
-    Ok(match listed.len() {
-        1 => Platforms::One(listed.remove(0)),
-        _ => Platforms::Several(listed),
-    })
-}
-
-/// The commit and time that a bundle names.
-///
-/// They are those of the last change of its files, so that the same release always has the same
-/// bytes. `SOURCE_DATE_EPOCH` replaces the time; without either, it is 0.
-pub(super) struct LastChange {
-    /// The commit; `None` if the files differ from it.
-    pub(super) commit: Option<String>,
-    seconds: u64,
-}
-
-impl LastChange {
-    /// Reads the last change of files. If it is not known, prints a warning with the reason.
-    pub(super) fn read(repository: &Repository, paths: &[String], output: &Output) -> Result<Self> {
-        let change = match repository.checkout.git() {
-            Some(git) => committed_change(git, repository, paths, output)?,
-            None => None,
-        };
-        let epoch = source_date_epoch::read()?;
-        let (commit, seconds) = change.map(|change| (change.commit, change.seconds)).unzip();
-        Ok(Self { commit, seconds: epoch.or(seconds).unwrap_or(0) })
-    }
-}
-
-/// Returns the last change of files without uncommitted changes. If it is not known, prints a
-/// warning with the reason.
-fn committed_change(
-    git: &Git,
-    repository: &Repository,
-    paths: &[String],
-    output: &Output,
-) -> Result<Option<Change>> {
-    let others = |count: usize| match count {
-        0 | 1 => String::new(),
-        count => format!(" (and {} more)", count - 1),
-    };
-    match git.history(paths)? {
-        History::Committed(change) => {
-            let unverified = repository.checkout.unverified_below(paths)?;
-            let Some(first) = unverified.first() else { return Ok(Some(change)) };
-            output.warn(&format!(
-                "{first}{} has a git filter, which is not run: the bundle has its bytes in the work \
-                 tree, and names no commit",
-                others(unverified.len())
-            ));
-        }
-        History::Changed(files) => output.warn(&format!(
-            "{}{} has uncommitted changes: the bundle names no commit, and its files no time",
-            files.first().map_or("a file", String::as_str),
-            others(files.len())
-        )),
-        History::Shallow => output.warn(&format!(
-            "the clone is too shallow to find the last change, so the bundle names no commit: run {}",
-            git.command_hint("fetch --unshallow")
-        )),
-    }
-    Ok(None)
 }
 
 fn plan_json(plan: &BundlePlan) -> Value {

@@ -9,11 +9,12 @@ use compass_bundle::{Bundle, checksum_path};
 use compass_manifest::Policy;
 use serde_json::json;
 
-use super::verify::{DAMAGED_HINT, verify_package};
 use crate::display::human_bytes;
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
+use crate::package_verification::{DAMAGED_HINT, verify_package};
+use crate::packaging::require_commit;
 use crate::repository::Repository;
 use crate::rule_gate::{self, GateArgs};
 
@@ -90,15 +91,6 @@ fn policy(args: &Args, global: &GlobalArgs) -> Result<Arc<Policy>> {
         false => Repository::policy_only(global)?,
     };
     Ok(repository.policy)
-}
-
-/// Returns an error for a bundle that names no commit: the source of a published bundle must be known.
-pub(crate) fn require_commit(commit: Option<&str>) -> Result<()> {
-    if commit.is_some() {
-        return Ok(());
-    }
-    Err(CliError::check_failed("the bundle names no commit: its files have uncommitted changes")
-        .hint("commit the files and package again, or publish with `--allow-uncommitted`"))
 }
 
 /// Returns the URL of `--to`, or that of the policy.

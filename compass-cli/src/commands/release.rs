@@ -9,8 +9,7 @@ use compass_bundle::store::{Published, Store, open_source};
 use compass_bundle::{Bundle, BundlePlan, checksum_path};
 
 use self::summary::{Step, Summary};
-use super::package::destination::{write_to_file, write_to_store};
-use super::package::{self, ImageOrigin, LastChange, Options, PlannedBundle, PlatformArgs};
+use super::package::{PlatformArgs, warn_of_zstd};
 use super::publish::{self, PublicationArgs, describe_transfer};
 use super::sync;
 use crate::error::{CliError, Result};
@@ -18,6 +17,9 @@ use crate::existing_tag::ExistingTagArgs;
 use crate::fs;
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
+use crate::packaging::{
+    self, ImageOrigin, LastChange, Options, PlannedBundle, write_to_file, write_to_store,
+};
 use crate::registries::Registries;
 use crate::release_contents::ReleaseContents;
 use crate::repository::Repository;
@@ -132,7 +134,7 @@ impl<'r> Release<'r> {
         self.repository.require_no_errors(&files, gate, self.output)?;
         let change = LastChange::read(self.repository, &release.paths, self.output)?;
         if !publication.allow_uncommitted {
-            publish::require_commit(change.commit.as_deref())?;
+            packaging::require_commit(change.commit.as_deref())?;
         }
         match gate.no_check {
             Some(_) => self.summary.skip("`--no-check`"),
@@ -177,14 +179,14 @@ impl<'r> Release<'r> {
         let (repository, output) = (self.repository, self.output);
         let options = Options {
             origin,
-            platforms: package::platforms(repository, platform.platform.as_deref())?,
+            platforms: packaging::platforms(repository, platform.platform.as_deref())?,
             allow_other_platform: platform.allows_others(),
             include_archives: *include_archives,
             jobs: self.global.write_jobs(),
         };
         let files = (repository, release);
-        let bundle = package::plan_at(change, files, &options, &self.registries, output).await?;
-        package::warn_of_zstd(&bundle.plan, false, output);
+        let bundle = packaging::plan_at(change, files, &options, &self.registries, output).await?;
+        warn_of_zstd(&bundle.plan, false, output);
         Ok(bundle)
     }
 

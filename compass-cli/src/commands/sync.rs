@@ -2,36 +2,29 @@
 
 mod image_list;
 mod report;
-mod result_slots;
+mod report_on_drop;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::ArgGroup;
-use compass_registry::client::Client;
-use compass_registry::internal::with_retry_counter;
-use compass_registry::{
-    Copier, CopyOptions, CopyReport, ImageSource, OnExistingTag, Platform, Reference,
-    RegistryPrefix,
-};
-use futures_util::{FutureExt as _, StreamExt as _, stream};
+use compass_registry::{OnExistingTag, Platform, Reference, RegistryPrefix};
 
 use crate::error::{CliError, Result};
-use crate::existing_tag::{self, ExistingTagArgs};
+use crate::existing_tag::ExistingTagArgs;
 use crate::fs;
 use crate::global_args::GlobalArgs;
+use crate::image_transfer::{ImageTransfer, ResultSlots, sync};
 use crate::output::Output;
 use crate::registries::Registries;
-use crate::repository::{Repository, TargetImage};
+use crate::repository::Repository;
 use crate::rule_gate::GateArgs;
 use image_list::ImageList;
 use report::Report;
 pub(super) use report::Sums;
-use result_slots::ReportOnDrop;
-pub(crate) use result_slots::ResultSlots;
+use report_on_drop::ReportOnDrop;
 
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("images").args(["target", "list"]).required(true).multiple(true)))]
@@ -74,35 +67,6 @@ pub(super) struct Job<'j> {
     pub(super) report: Option<&'j Path>,
     pub(super) on_existing_tag: OnExistingTag,
     pub(super) dry_run: bool,
-}
-
-/// The source and the destination of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct ImageTransfer {
-    pub(crate) source: Reference,
-    pub(crate) release: Reference,
-}
-
-impl ImageTransfer {
-    /// Creates the transfer of an image from the source registry to the release registry.
-    pub(crate) fn of(image: &TargetImage) -> Self {
-        Self { source: image.source.clone(), release: image.release.clone() }
-    }
-}
-
-/// The result of one image.
-#[derive(Debug)]
-pub(crate) struct TransferResult {
-    pub(crate) transfer: ImageTransfer,
-    pub(crate) result: Result<Outcome>,
-    pub(crate) retries: u32,
-    pub(crate) seconds: f64,
-}
-
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    Copied(CopyReport),
-    Planned(CopyReport),
 }
 
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
@@ -284,65 +248,4 @@ fn dedup(transfers: Vec<ImageTransfer>) -> Vec<ImageTransfer> {
         release: release.with_default_tag(),
     });
     explicit.filter(|transfer| seen.insert(transfer.clone())).collect()
-}
-
-/// Copies images, or plans their copies with `dry_run`. The error of an image does not stop the others.
-pub(crate) async fn sync(
-    results: &ResultSlots<'_>,
-    registries: &Registries,
-    options: &CopyOptions,
-    dry_run: bool,
-) -> Result<()> {
-    let transfers = results.transfers();
-    let mut clients: BTreeMap<&str, Client> = BTreeMap::new();
-    let both = || transfers.iter().flat_map(|transfer| [&transfer.source, &transfer.release]);
-    for host in both().map(Reference::host) {
-        if !clients.contains_key(host) {
-            clients.insert(host, registries.client(host, false)?);
-        }
-    }
-    for (host, client) in &clients {
-        let own = both().filter(|one| one.host() == *host);
-        client.prefetch_pull_tokens(own.map(Reference::repository)).await?;
-    }
-    let releases = transfers.iter().map(|transfer| transfer.release.host());
-    let copier = |host| Copier::new(Arc::new(clients[host].clone()), options.clone());
-    let copiers: BTreeMap<&str, Copier> = releases.map(|host| (host, copier(host))).collect();
-    let work = transfers.iter().enumerate().map(|(number, transfer)| {
-        let source = Arc::new(clients[transfer.source.host()].clone());
-        let result = sync_one(transfer, source, &copiers[transfer.release.host()], dry_run);
-        result.map(move |result| {
-            options.progress.image_done();
-            results.put(number, result);
-        })
-    });
-    let work = stream::iter(work).buffer_unordered(options.concurrent_images());
-    work.collect::<()>().await;
-    Ok(())
-}
-
-async fn sync_one(
-    transfer: &ImageTransfer,
-    source: Arc<dyn ImageSource>,
-    copier: &Copier,
-    dry_run: bool,
-) -> TransferResult {
-    let (from, to) = (&transfer.source, &transfer.release);
-    let started = Instant::now();
-    let work = async {
-        let (from, to) = (from.into(), to.into());
-        if dry_run {
-            copier.plan(source, &from, &to).await.map(Outcome::Planned)
-        } else {
-            copier.copy(source, &from, &to).await.map(Outcome::Copied)
-        }
-    };
-    let (result, retries) = Box::pin(with_retry_counter(work)).await;
-    let result = result
-        .map_err(existing_tag::registry_error)
-        .map_err(|error| error.context(format!("cannot copy {from} to {to}")));
-    // A subset of an index has another digest than the reference.
-    let release = result.as_ref().map_or_else(|_| to.clone(), |done| to.with_digest(done.digest()));
-    let transfer = ImageTransfer { source: from.clone(), release };
-    TransferResult { transfer, result, retries, seconds: started.elapsed().as_secs_f64() }
 }

@@ -31,22 +31,31 @@ impl Base {
     }
 }
 
-/// Pushes an image. Its number is the seed of its own layers, which are smaller if it is small.
-pub(crate) async fn push(
-    sink: Arc<dyn ImageSink>,
-    reference: &Reference,
-    base: &Base,
-    (number, is_small): (u64, bool),
-) -> Result<Digest> {
-    let sizes = if is_small { [3, 1] } else { [50, 30] };
-    let mut layers = base.0.clone();
-    for layer in [DemoLayer(10 * number + 10, sizes[0]), DemoLayer(10 * number + 11, sizes[1])] {
-        layers.push(spawn_blocking(move || layer.generate()).await??);
+/// An image with two layers of its own, which are small or large.
+pub(crate) struct DemoImage {
+    /// The seed of its layers.
+    pub(crate) number: u64,
+    pub(crate) is_small: bool,
+}
+
+impl DemoImage {
+    pub(crate) async fn push(
+        &self,
+        sink: Arc<dyn ImageSink>,
+        reference: &Reference,
+        base: &Base,
+    ) -> Result<Digest> {
+        let sizes = if self.is_small { [3, 1] } else { [50, 30] };
+        let mut layers = base.0.clone();
+        for (seed, size) in (10 * self.number + 10..).zip(sizes) {
+            let layer = DemoLayer(seed, size);
+            layers.push(spawn_blocking(move || layer.generate()).await??);
+        }
+        let builder = ImageBuilder::new(Platform::new("linux", "amd64"));
+        let builder = layers.into_iter().fold(builder, ImageBuilder::layer);
+        let image = builder.cmd(["/app/run"]).working_dir("/app").build();
+        Ok(image.push(sink, &reference.into()).await?.digest)
     }
-    let builder = ImageBuilder::new(Platform::new("linux", "amd64"));
-    let builder = layers.into_iter().fold(builder, ImageBuilder::layer);
-    let image = builder.cmd(["/app/run"]).working_dir("/app").build();
-    Ok(image.push(sink, &reference.into()).await?.digest)
 }
 
 impl DemoLayer {

@@ -87,7 +87,7 @@ impl ForgeError {
                                       hidden from accounts without access"
                 .to_owned(),
             Self::RateLimited { .. } => {
-                "run the command again later: what is done is not repeated".to_owned()
+                "run the command again later: completed work is not repeated".to_owned()
             }
             Self::Unconfirmed { .. } => {
                 "run the command again: it reads the state before it writes".to_owned()

@@ -134,7 +134,7 @@ fn default_remote(remotes: &[String]) -> Option<&str> {
     }
 }
 
-/// The hint for invalid text: CI variables are empty or zeros if there is no base.
+/// The hint for invalid text: CI variables are empty or zeros without a base.
 fn malformed_hint(revision: &str) -> Option<&'static str> {
     const EXAMPLE: &str = "use a branch, for example `--base origin/main`";
     if revision.trim().is_empty() || revision.ends_with('/') {

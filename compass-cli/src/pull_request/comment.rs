@@ -93,7 +93,7 @@ fn next_steps(text: &mut String, review: &PullReview) {
         let open: Vec<_> =
             next.guards.iter().filter(|guard| guard.verdict != Verdict::Holds).collect();
         if open.is_empty() {
-            text.push_str("- everything that this step needs is there\n");
+            text.push_str("- all conditions of this step hold\n");
         }
         for guard in open {
             write_guard(text, guard);

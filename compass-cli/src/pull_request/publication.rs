@@ -4,10 +4,9 @@ use compass_bundle::store::open_store;
 use compass_registry::OnExistingTag;
 
 use super::{PullReview, ReleaseTarget, Reviewer, TargetFacts, holds};
-use crate::commands::package::destination::write_to_store;
-use crate::commands::sync::{ImageTransfer, ResultSlots, sync as sync_images};
-use crate::commands::{package, publish as publication};
 use crate::error::{CliError, Result};
+use crate::image_transfer::{ImageTransfer, ResultSlots, sync as sync_images};
+use crate::packaging::{self, ImageOrigin, Options, require_commit, write_to_store};
 use crate::registries::Registries;
 use crate::repository::Repository;
 use crate::rule_gate::GateArgs;
@@ -64,17 +63,17 @@ async fn publish_one(
     };
     let store = open_store(url, &global.store_options())?;
     let contents = repository.release_contents(&facts.target.arguments())?;
-    let options = package::Options {
-        origin: package::ImageOrigin::Release,
-        platforms: package::platforms(repository, None)?,
+    let options = Options {
+        origin: ImageOrigin::Release,
+        platforms: packaging::platforms(repository, None)?,
         allow_other_platform: false,
         include_archives: false,
         jobs: global.write_jobs(),
     };
     let registries = Registries::new(repository, global);
     let output = reviewer.output.silenced();
-    let bundle = package::plan(repository, contents, &options, &registries, &output).await?;
-    publication::require_commit(bundle.plan.document().commit.as_deref())?;
+    let bundle = packaging::plan(repository, contents, &options, &registries, &output).await?;
+    require_commit(bundle.plan.document().commit.as_deref())?;
     let published = write_to_store(bundle, &*store, options.jobs, &output).await;
     let failed = |error: CliError| error.context(format!("cannot publish {}", facts.target));
     Ok(published.map_err(failed)?.url)

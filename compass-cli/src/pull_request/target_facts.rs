@@ -10,9 +10,9 @@ use compass_registry::{Digest, ImageSource as _, Reference};
 use futures_util::{StreamExt as _, stream};
 
 use super::{ReleaseSource, ReleaseTarget, Reviewer, holds};
-use crate::commands::package::{self, Options};
-use crate::commands::verify::verify_package;
 use crate::error::{CliError, Result};
+use crate::package_verification::verify_package;
+use crate::packaging::{self, ImageOrigin, Options};
 use crate::registries::Registries;
 use crate::release_contents::ReleaseContents;
 use crate::repository::TargetImage;
@@ -148,14 +148,14 @@ async fn bundle_facts(
 ) -> Result<BundleFacts> {
     let repository = &source.repository;
     let options = Options {
-        origin: package::ImageOrigin::Release,
-        platforms: package::platforms(repository, None)?,
+        origin: ImageOrigin::Release,
+        platforms: packaging::platforms(repository, None)?,
         allow_other_platform: false,
         include_archives: false,
         jobs: JOBS,
     };
     let output = reviewer.output.silenced();
-    let planned = package::plan(repository, contents, &options, registries, &output).await?;
+    let planned = packaging::plan(repository, contents, &options, registries, &output).await?;
     let plan = planned.plan;
     let Some(url) = &repository.policy.store else {
         return Ok(BundleFacts::unknown("the policy names no store"));

@@ -204,7 +204,7 @@ impl World {
             .unwrap_or_else(|error| panic!("{error}: {}{}", ran.out, ran.error))
     }
 
-    /// Applies the review of a pull request; returns what was written.
+    /// Applies the review of a pull request; returns the written changes.
     pub(crate) fn apply(&self, number: u64) -> Vec<String> {
         let value = self.review(number, &["--apply"]);
         let written = value["written"].as_array().unwrap_or_else(|| panic!("{value:#}"));

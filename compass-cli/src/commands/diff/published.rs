@@ -7,11 +7,11 @@ use compass_bundle::{BundleContents, Comparison, Package, compare_with_plan};
 use compass_manifest::version::{ComponentVersion, HotfixVersion, PluginVersion, ProductVersion};
 
 use super::{Args, Sides};
-use crate::commands::package::{self, ImageOrigin, Options, PlannedBundle};
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
 use crate::output::Output;
+use crate::packaging::{self, ImageOrigin, Options, PlannedBundle};
 use crate::registries::Registries;
 use crate::repository::Repository;
 
@@ -30,7 +30,7 @@ pub(super) async fn run(
     })?;
     let options = Options {
         origin: args.from.as_ref().map_or(ImageOrigin::Release, ImageOrigin::Other),
-        platforms: package::platforms(&repository, None)?,
+        platforms: packaging::platforms(&repository, None)?,
         allow_other_platform: true,
         include_archives: false,
         jobs: global.write_jobs(),
@@ -38,7 +38,7 @@ pub(super) async fn run(
     let published = open_store(store, &global.store_options())?.list().await?;
     let registries = Registries::new(&repository, global);
     let PlannedBundle { plan, contents, images } =
-        package::plan(&repository, release, &options, &registries, output).await?;
+        packaging::plan(&repository, release, &options, &registries, output).await?;
     let previous = previous(&published, &contents);
     let package = match previous {
         Some(bundle) => Some(open(&bundle.url, global).await?),

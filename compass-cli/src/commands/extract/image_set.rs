@@ -8,13 +8,13 @@ use compass_registry::Reference;
 use glob::Pattern;
 use serde_json::json;
 
-use super::super::verify::check_damage;
 use super::{Args, STDOUT, refuse_terminal, target_path};
 use crate::display::printable;
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
 use crate::output::Output;
+use crate::package_verification::check_damage;
 
 /// The name of the archive in a directory.
 const FILE_NAME: &str = "images.tar";

@@ -11,12 +11,12 @@ use compass_registry::client::Client;
 use compass_registry::{CopyOptions, CopyReport, Reference, RegistryPrefix};
 
 use super::Args;
-use crate::commands::verify::{check_damage, is_mismatch};
 use crate::error::{CliError, Result};
 use crate::existing_tag;
 use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
 use crate::output::Output;
+use crate::package_verification::{check_damage, is_mismatch};
 use crate::registries::Registries;
 use crate::repository::Repository;
 use crate::site::hand_over::{HandOver, Release};

@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use compass_bundle::store::{Published, Store};
-use compass_bundle::{BundlePlan, OutputStream, WriteOptions, Written, write_as, write_into};
+use compass_bundle::{BundlePlan, OutputStream, Written, write_into};
 use compass_registry::Digest;
 use serde_json::{Value, json};
 
 use super::super::publish::describe_transfer;
+use super::Args;
 use super::recompress::{self, Changed, StagingDir};
-use super::{Args, PlannedBundle};
 use crate::display::human_bytes;
 use crate::error::{CliError, Result};
 use crate::fs::{self, is_special};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
+use crate::packaging::{PlannedBundle, write_error, write_to_file, write_to_store};
 
 /// The value of `--output` for standard output.
 const STDOUT: &str = "-";
@@ -89,35 +90,6 @@ impl Destination {
             }
         }
     }
-}
-
-/// Publishes a planned bundle without a local file.
-pub(crate) async fn write_to_store(
-    bundle: PlannedBundle,
-    store: &dyn Store,
-    jobs: usize,
-    output: &Output,
-) -> Result<Published> {
-    let progress = output.progress("package");
-    let options = WriteOptions::default().jobs(jobs).progress(progress.shared());
-    Ok(store.write(&Arc::new(bundle.plan), bundle.images, &options).await?)
-}
-
-/// Writes a planned bundle to a file.
-pub(crate) async fn write_to_file(
-    bundle: PlannedBundle,
-    path: &Path,
-    jobs: usize,
-    output: &Output,
-) -> Result<Written> {
-    let progress = output.progress("package");
-    let options = WriteOptions::default().jobs(jobs).progress(progress.shared());
-    let written = write_as(&bundle.plan, bundle.images, path, &options).await;
-    written.map_err(|error| write_error(error, path))
-}
-
-fn write_error(error: compass_bundle::Error, path: &Path) -> CliError {
-    CliError::from(error).context(format!("cannot write {}", path.display()))
 }
 
 async fn write_to_stream(bundle: PlannedBundle, path: &Path, output: &Output) -> Result<Written> {

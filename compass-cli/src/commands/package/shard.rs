@@ -8,12 +8,13 @@ use compass_bundle::store::{ObjectStore, SentShard, Shard, ShardOptions};
 use compass_registry::Digest;
 use serde_json::{Value, json};
 
-use super::super::publish::{describe_bytes, require_commit};
-use super::{Args, PlannedBundle, warn_of_zstd};
+use super::super::publish::describe_bytes;
+use super::{Args, warn_of_zstd};
 use crate::display::human_bytes;
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
+use crate::packaging::{PlannedBundle, require_commit};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ShardArgs {

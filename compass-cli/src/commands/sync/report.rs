@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use compass_registry::{CopyReport, Digest, Platform};
+use compass_registry::Platform;
 use serde_json::{Value, json};
 
-use super::{Outcome, TransferResult};
 use crate::display::human_bytes;
 use crate::error::{CliError, Result};
 use crate::fs;
+use crate::image_transfer::{Outcome, TransferResult};
 
 /// The value of `format` in a report.
 pub(super) const FORMAT: &str = "compass-sync-report-1";
@@ -165,46 +165,6 @@ impl Report {
             }
         }
         sums
-    }
-}
-
-impl Outcome {
-    fn is_already_present(&self) -> bool {
-        match self {
-            Self::Copied(copied) => copied.already_present,
-            Self::Planned(plan) => plan.already_present,
-        }
-    }
-
-    /// The digest of the image that was not copied, because the destination keeps the tag.
-    pub(super) fn not_copied(&self) -> Option<Digest> {
-        match self {
-            Self::Copied(copied) => copied.not_copied,
-            Self::Planned(plan) => plan.not_copied,
-        }
-    }
-
-    pub(super) fn digest(&self) -> Digest {
-        match self {
-            Self::Copied(CopyReport { digest, .. }) | Self::Planned(CopyReport { digest, .. }) => {
-                *digest
-            }
-        }
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        match self {
-            Self::Copied(CopyReport { bytes, .. }) | Self::Planned(CopyReport { bytes, .. }) => {
-                *bytes
-            }
-        }
-    }
-
-    fn mounted(&self) -> u64 {
-        match self {
-            Self::Copied(copied) => copied.mounted_bytes,
-            Self::Planned(_) => 0,
-        }
     }
 }
 

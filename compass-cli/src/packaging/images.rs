@@ -37,7 +37,7 @@ pub(super) async fn resolve(
     let client = shared_client(&references, registries).await?;
     // Image configurations are read for the plan, and again for the bundle.
     let source: Arc<dyn ImageSource> = Arc::new(CachingSource::new(Arc::new(client)));
-    let resolver = Resolver { source: &*source, options };
+    let resolver = Resolver { source: &source, options };
     let pairs = references.iter().zip(images);
     let pending = pairs.map(|(reference, image)| resolver.resolve(reference, &image.release));
     let pending = stream::iter(pending).buffered(options.jobs.max(1));
@@ -63,7 +63,7 @@ async fn shared_client(references: &[Reference], registries: &Registries) -> Res
 }
 
 struct Resolver<'r> {
-    source: &'r dyn ImageSource,
+    source: &'r Arc<dyn ImageSource>,
     options: &'r Options<'r>,
 }
 
@@ -94,7 +94,7 @@ impl Resolver<'_> {
         release: &Reference,
     ) -> Result<(ArchiveImage, Vec<String>)> {
         let (image, is_other) = self.image(reference, release).await?;
-        let offered = image.offered(self.source).await?;
+        let offered = image.offered(self.source.clone()).await?;
         let missing = self.options.platforms.missing_from(&offered);
         if missing.is_empty() {
             return Ok((image, Vec::new()));
@@ -151,8 +151,8 @@ impl Resolver<'_> {
     ) -> Result<ArchiveImage, Error> {
         let from = place.into();
         let mut image =
-            ArchiveImage::resolve(self.source, &from, release.clone(), platforms).await?;
-        image.detect_platform(self.source, platforms).await?;
+            ArchiveImage::resolve(self.source.clone(), &from, release.clone(), platforms).await?;
+        image.detect_platform(self.source.clone(), platforms).await?;
         Ok(image)
     }
 
