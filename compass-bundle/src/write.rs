@@ -24,8 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use compass_registry::{Digest, ImageSource, NoProgress, Progress, setters};
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{channel, unbounded_channel};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -176,6 +175,7 @@ async fn run_pipeline(
 ) -> Result<Digest, Error> {
     let (plan, progress) = (Arc::new(plan.clone()), &options.progress);
     let (refetch, refetched) = unbounded_channel();
+    let (writes, chunks) = channel(1);
     let hash = HashStage::new(Arc::clone(&plan), Arc::clone(output), Arc::clone(progress), refetch);
     let fetch = Arc::new(FetchStage {
         plan: Arc::clone(&plan),
@@ -183,8 +183,10 @@ async fn run_pipeline(
         output: Arc::clone(output),
         progress: Arc::clone(progress),
         concurrency: AdaptiveConcurrency::new(options.jobs),
-        writers: Arc::new(Semaphore::new(fetch::WRITERS)),
+        writes,
     });
+    let writer = Arc::clone(output);
+    spawn_blocking(move || writer.write_chunks(chunks));
     let _stop = StopOnDrop(output);
     let mut hashing = spawn_blocking(move || hash.run());
     let gone = |_| writer_gone(Path::new(&plan.file_name()));

@@ -10,13 +10,13 @@ use std::time::Instant;
 use compass_registry::internal::{Throughput, ThroughputMeter, open_blob_range};
 use compass_registry::{Error as RegistryError, ImageSource, Progress, RangeOptions};
 use futures_util::StreamExt as _;
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
+use tokio::sync::mpsc::{Sender, UnboundedReceiver};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::task::{JoinError, JoinSet};
 
 use super::concurrency::AdaptiveConcurrency;
 use super::frame::FramedChunk;
-use super::output::Output;
+use super::output::{ChunkWrite, Output};
 use super::writer_gone;
 use crate::Error;
 use crate::format::member::Member;
@@ -31,10 +31,6 @@ const STEP: usize = 16 << 10;
 /// The memory of a chunk in bytes. It includes the framing.
 const CAPACITY: usize = CHUNK + STEP + 64;
 
-/// The number of chunks that are written at once. More threads take memory, and are not faster than
-/// the page cache.
-pub(super) const WRITERS: usize = 3;
-
 /// The distance in bytes between the first missing byte of a blob and the ranges that are fetched.
 /// A killed run fetches these ranges again.
 const MAX_AHEAD: u64 = 256 << 20;
@@ -46,8 +42,8 @@ pub(super) struct FetchStage {
     pub(super) output: Arc<Output>,
     pub(super) progress: Arc<dyn Progress>,
     pub(super) concurrency: AdaptiveConcurrency,
-    /// Limits the threads that write.
-    pub(super) writers: Arc<Semaphore>,
+    /// Receives chunks to write.
+    pub(super) writes: Sender<ChunkWrite>,
 }
 
 impl FetchStage {
@@ -82,7 +78,11 @@ impl FetchStage {
     }
 
     fn joined<T>(&self, done: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
-        done.map_err(|_| writer_gone(std::path::Path::new(&self.plan.file_name())))?
+        done.map_err(|_| self.writer_gone())?
+    }
+
+    fn writer_gone(&self) -> Error {
+        writer_gone(std::path::Path::new(&self.plan.file_name()))
     }
 }
 
@@ -266,7 +266,7 @@ struct ChunkWriter {
     fetch: Arc<BlobFetch>,
     chunk: FramedChunk,
     /// The write in progress, which returns its chunk for reuse.
-    write: Option<JoinHandle<Result<FramedChunk, Error>>>,
+    write: Option<oneshot::Receiver<Result<FramedChunk, Error>>>,
 }
 
 impl ChunkWriter {
@@ -296,20 +296,16 @@ impl ChunkWriter {
             None => FramedChunk::new(&self.fetch.places, position, CAPACITY),
         };
         let chunk = std::mem::replace(&mut self.chunk, next);
-        let fetch = Arc::clone(&self.fetch);
-        // The semaphore is never closed, so that there is always a permit.
-        let permit = Arc::clone(&fetch.stage.writers).acquire_owned().await.ok();
-        self.write = Some(spawn_blocking(move || {
-            let _permit = permit;
-            fetch.stage.output.write_chunk(fetch.number, &chunk)?;
-            Ok(chunk)
-        }));
+        let (done, write) = oneshot::channel();
+        let request = ChunkWrite { blob: self.fetch.number, chunk, done };
+        self.fetch.stage.writes.send(request).await.map_err(|_| self.fetch.stage.writer_gone())?;
+        self.write = Some(write);
         Ok(())
     }
 
     async fn written(&mut self) -> Result<Option<FramedChunk>, Error> {
         let Some(write) = self.write.take() else { return Ok(None) };
-        self.fetch.stage.joined(write.await).map(Some)
+        write.await.map_err(|_| self.fetch.stage.writer_gone())?.map(Some)
     }
 
     /// Writes the rest, and waits until all bytes are written.

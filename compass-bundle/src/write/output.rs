@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::oneshot;
+
 use super::frame::FramedChunk;
 use crate::Error;
 use crate::part_file::{KeepOnDrop, PartFile, open_own};
@@ -34,6 +37,15 @@ pub(super) struct Output {
     written: AtomicU64,
     /// Locked during a sync in the background. Holds its first error.
     sync_error: Mutex<Option<io::Error>>,
+}
+
+/// A chunk to write, for [`Output::write_chunks`].
+pub(super) struct ChunkWrite {
+    /// The number of the blob in the plan.
+    pub(super) blob: usize,
+    pub(super) chunk: FramedChunk,
+    /// Receives the chunk after it was written.
+    pub(super) done: oneshot::Sender<Result<FramedChunk, Error>>,
 }
 
 struct State {
@@ -89,12 +101,19 @@ impl Output {
         self.state().blobs[blob].prefix
     }
 
-    /// Writes content of a blob to all its places, and records it. Blocks.
-    pub(super) fn write_chunk(
-        self: &Arc<Self>,
-        blob: usize,
-        chunk: &FramedChunk,
-    ) -> Result<(), Error> {
+    /// Writes chunks until all senders are dropped. Blocks.
+    ///
+    /// One thread is as fast as the page cache; more would take memory.
+    pub(super) fn write_chunks(self: Arc<Self>, mut writes: Receiver<ChunkWrite>) {
+        while let Some(ChunkWrite { blob, chunk, done }) = writes.blocking_recv() {
+            let written = self.write_chunk(blob, &chunk);
+            // A cancelled fetch does not wait for the chunk.
+            let _ = done.send(written.map(|()| chunk));
+        }
+    }
+
+    /// Writes content of a blob to all its places, and records it.
+    fn write_chunk(self: &Arc<Self>, blob: usize, chunk: &FramedChunk) -> Result<(), Error> {
         for (offset, bytes) in chunk.placements() {
             self.write(offset, bytes)?;
         }
