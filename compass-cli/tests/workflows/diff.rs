@@ -10,9 +10,17 @@ use compass_registry::testing::SampleImage;
 use crate::world::World;
 use crate::{COMPASS, parse, root, steps, text};
 
-/// A `gh` that keeps the file of a comment.
-const GH: &str = "#!/bin/sh\n[ \"$1\" = pr ] || exit 0\nwhile [ \"$1\" != --body-file ]; do shift; done\n\
-                  cp \"$2\" \"$RUNNER_TEMP/commented.md\"\n";
+/// A `gh` that lists the comment of an earlier run, if it exists, and keeps written comments.
+const GH: &str = r#"#!/bin/sh
+case "$*" in
+  "api --paginate repos/owner/name/issues/1/comments --jq "*) cat "$RUNNER_TEMP/own" ;;
+  "api --silent --method "*)
+    echo "$4 $5" > "$RUNNER_TEMP/request"
+    cp "${7#body=@}" "$RUNNER_TEMP/commented.md" ;;
+  "auth setup-git") ;;
+  *) exit 1 ;;
+esac
+"#;
 
 /// Creates a store with `gpu` v1.0.0, and a forge whose pull request 1 releases v1.1.0.
 fn world() -> World {
@@ -54,10 +62,12 @@ fn commit(world: &World) {
     git(world, "repo", &["commit", "--quiet", "--message=change"]);
 }
 
-/// Runs the scripts of the workflow as its runner does; returns the comment.
-fn run(world: &World) -> String {
+/// Runs the scripts of the workflow as its runner does. `own` is the number of the comment of an
+/// earlier run. Returns the request that writes the comment, and the comment.
+fn run(world: &World, own: &str) -> (String, String) {
     let temporary = world.path("runner");
     fs::create_dir(&temporary).unwrap();
+    fs::write(temporary.join("own"), own).unwrap();
     for (name, program) in [("gh", GH.to_owned()), ("compass", link_to(COMPASS))] {
         fs::write(temporary.join(name), program).unwrap();
         fs::set_permissions(temporary.join(name), fs::Permissions::from_mode(0o755)).unwrap();
@@ -72,6 +82,7 @@ fn run(world: &World) -> String {
             .env("PATH", format!("{}:{}", temporary.display(), std::env::var("PATH").unwrap()))
             .env("RUNNER_TEMP", &temporary)
             .env("NUMBER", "1")
+            .env("GITHUB_REPOSITORY", "owner/name")
             .env("GH_TOKEN", "token")
             .env("SOURCE", format!("{}/release", world.registry.host()))
             .env("REGISTRY_AUTH", &auth)
@@ -81,7 +92,8 @@ fn run(world: &World) -> String {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{script}\n{error}");
     }
-    fs::read_to_string(temporary.join("commented.md")).unwrap()
+    let read = |name: &str| fs::read_to_string(temporary.join(name)).unwrap();
+    (read("request"), read("commented.md"))
 }
 
 fn link_to(program: &str) -> String {
@@ -91,7 +103,9 @@ fn link_to(program: &str) -> String {
 #[test]
 fn diff_workflow_compares_by_policy_of_base() {
     let world = world();
-    let comment = run(&world);
+    let (request, comment) = run(&world, "");
+    assert_eq!(request, "POST repos/owner/name/issues/1/comments\n");
+    assert!(comment.starts_with("<!-- compass diff -->\n"), "{comment}");
     assert!(comment.contains("### gpu v1.1.0\n\nCompared with `v1.0.0`"), "{comment}");
     assert!(comment.contains("| `gpu.yaml` | `spec.version` | `v1.0.0` | `v1.1.0` |"), "{comment}");
     // The manifest with a name that a shell would execute is named, and nothing was executed.
@@ -99,4 +113,10 @@ fn diff_workflow_compares_by_policy_of_base() {
     for directory in ["checkout", "runner", "runner/head"] {
         assert!(!Path::new(&world.path(directory)).join("evil").exists(), "{directory}");
     }
+}
+
+#[test]
+fn diff_workflow_updates_its_own_comment() {
+    let (request, _) = run(&world(), "7\n");
+    assert_eq!(request, "PATCH repos/owner/name/issues/comments/7\n");
 }
