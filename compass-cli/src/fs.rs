@@ -67,6 +67,27 @@ pub(crate) fn require_writable(target: &Path) -> Result<()> {
     })
 }
 
+/// Returns an error if a directory, which may not exist yet, cannot get files of `size` bytes.
+pub(crate) fn require_creatable(directory: &Path, size: u64) -> Result<()> {
+    let existing = directory.ancestors().find(|path| path.symlink_metadata().is_ok());
+    let existing = existing.unwrap_or(Path::new("."));
+    let access = rustix::fs::access(existing.join("."), Access::WRITE_OK | Access::EXEC_OK);
+    access.map_err(|error| {
+        let error = io::Error::from(error);
+        CliError::usage(format!("cannot write to {}: {error}", existing.display()))
+    })?;
+    // Some file systems do not report their free space.
+    let Ok(system) = rustix::fs::statvfs(existing) else { return Ok(()) };
+    let free = system.f_bavail.saturating_mul(system.f_frsize);
+    match size > free {
+        true => {
+            let path = directory.to_owned();
+            Err(compass_bundle::Error::NoSpace { path, needed: size, free }.into())
+        }
+        false => Ok(()),
+    }
+}
+
 /// Whether the path exists and is neither a regular file nor a directory.
 pub(crate) fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())

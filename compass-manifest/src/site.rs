@@ -24,6 +24,7 @@ use crate::yaml::{self, Node, NotRewritable};
 pub struct SiteValues {
     variables: BTreeMap<String, String>,
     images: BTreeMap<String, String>,
+    keeps_unset: bool,
 }
 
 /// A rendered release manifest.
@@ -88,6 +89,12 @@ impl SiteValues {
         self
     }
 
+    /// Makes [`Self::render`] leave variables without a value as they are, instead of refusing them.
+    #[must_use]
+    pub fn keep_unset(self) -> Self {
+        Self { keeps_unset: true, ..self }
+    }
+
     /// Lists the uses of variables without a value, in the order of the file.
     ///
     /// # Errors
@@ -108,7 +115,7 @@ impl SiteValues {
     pub fn render(&self, file: &SourceFile) -> Result<RenderedManifest, SiteError> {
         let root = parse(file)?;
         let unset = self.unset(file, &root);
-        if !unset.is_empty() {
+        if !unset.is_empty() && !self.keeps_unset {
             return Err(SiteError::UnsetVariables(unset));
         }
         let new_text = |text: &str, key: Option<&str>| self.new_text(text, key);
@@ -278,6 +285,12 @@ mod tests {
     fn render_values_are_filled_in_once() {
         let site = SiteValues::default().variable("a", "[[ b ]]").variable("b", "1");
         assert_eq!(render(&site, "k: '[[ a ]][[b]]'\n").unwrap(), "k: '[[ b ]]1'\n");
+    }
+
+    #[test]
+    fn render_keep_unset_leaves_other_variables() {
+        let site = SiteValues::default().variable("a", "1").keep_unset();
+        assert_eq!(render(&site, "k: '[[ a ]] [[b]] [[ c'\n").unwrap(), "k: '1 [[b]] [[ c'\n");
     }
 
     #[test]

@@ -70,7 +70,9 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         report::print_plan(&installations, &plan, &site, output)?;
         return Ok(ExitCode::SUCCESS);
     }
-    plan?;
+    for (installation, plan) in installations.iter_mut().zip(plan?) {
+        installation.rendered = plan.files;
+    }
     progress.expect_images(installations.iter().map(|one| one.package.images().len()).sum());
     for installation in &mut installations {
         if let Err(error) = installation.install(&site, &options, output).await {

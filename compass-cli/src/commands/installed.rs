@@ -18,7 +18,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let installed = Receipts::new(args.receipts.as_deref())?.installed()?;
+    let (installed, errors) = Receipts::new(args.receipts.as_deref())?.installed()?;
+    errors.iter().for_each(|error| output.error(error));
     output.result(
         || {
             let installed: Vec<_> = installed
@@ -36,14 +37,17 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode> {
                     })
                 })
                 .collect();
-            json!({"installed": installed})
+            let errors: Vec<_> =
+                errors.iter().map(|error| error.to_json()["error"].clone()).collect();
+            json!({"installed": installed, "errors": errors})
         },
         || installed.iter().map(line).collect(),
     );
-    if installed.is_empty() {
+    if installed.is_empty() && errors.is_empty() {
         output.status("nothing is installed");
     }
-    Ok(ExitCode::SUCCESS)
+    let failed = errors.iter().map(|error| error.exit).max();
+    Ok(failed.map_or(ExitCode::SUCCESS, ExitCode::from))
 }
 
 fn line(receipt: &Receipt) -> String {

@@ -64,9 +64,9 @@ impl HandOver {
     }
 
     /// Checks the hand-over before anything is pushed.
-    pub(crate) async fn check(&self, release: Release<'_>) -> Result<()> {
+    pub(crate) async fn check(&self, release: Release<'_>, files: &[RenderedFile]) -> Result<()> {
         match self {
-            Self::Directory(directory) => directory::check(directory),
+            Self::Directory(directory) => directory::check(directory, release, files),
             Self::Command(_) => Ok(()),
             Self::PluginCenter(center) => center.check(release).await,
         }

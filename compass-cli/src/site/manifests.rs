@@ -7,7 +7,7 @@ use compass_bundle::document::BundleKind;
 use compass_manifest::Policy;
 use compass_manifest::escape::quote;
 use compass_manifest::inventory;
-use compass_manifest::site::{SiteError, SiteValues};
+use compass_manifest::site::{SiteError, SiteValues, UnsetVariable};
 use compass_manifest::source::SourceFile;
 use compass_registry::{Reference, RegistryPrefix};
 
@@ -70,24 +70,50 @@ impl Manifests {
 
     /// Returns an error for each use of a variable without a value.
     pub(crate) fn unset_variables(&self, values: &Values) -> Result<Vec<CliError>> {
+        self.unset(&values.full(), |_| true)
+    }
+
+    /// Returns an error for each use of one of the variables without a value.
+    pub(crate) fn unset_among(
+        &self,
+        names: &BTreeSet<String>,
+        values: &Values,
+    ) -> Result<Vec<CliError>> {
+        self.unset(&values.only(names), |one| one.is_closed && names.contains(&one.name))
+    }
+
+    fn unset(
+        &self,
+        site: &SiteValues,
+        counts: impl Fn(&UnsetVariable) -> bool,
+    ) -> Result<Vec<CliError>> {
         let mut described = Vec::new();
         for file in &self.files {
-            let unset = values.full().unset_variables(file).map_err(|error| invalid(&error))?;
-            described.extend(unset.iter().map(|one| {
-                let name = quote(&one.name);
-                match one.is_closed {
-                    true => {
-                        CliError::check_failed(format!("{}: {name} has no value", one.location))
-                            .hint(format!("set it with `--set {}=VALUE`", one.name))
-                    }
-                    false => CliError::check_failed(format!(
-                        "{}: the variable {name} is not closed",
-                        one.location
-                    )),
-                }
-            }));
+            let unset = site.unset_variables(file).map_err(|error| invalid(&error))?;
+            described.extend(unset.iter().filter(|one| counts(one)).map(describe_unset));
         }
         Ok(described)
+    }
+
+    /// Fills secrets into the files of a receipt, whose other variables and images are filled in.
+    pub(crate) fn with_secrets(
+        &self,
+        names: &BTreeSet<String>,
+        values: &Values,
+    ) -> Result<Vec<RenderedFile>> {
+        let site = values.only(names);
+        let render = |file: &SourceFile| {
+            let full = site.render(file).map_err(|error| invalid(&error))?;
+            let secret_variables =
+                full.variables.into_iter().filter(|name| names.contains(name)).collect();
+            Ok(RenderedFile {
+                path: file.path().to_owned(),
+                public: file.text().to_owned(),
+                full: full.text,
+                secret_variables,
+            })
+        };
+        self.files.iter().map(render).collect()
     }
 
     /// Fills in the values, and replaces the registries of images by the site's.
@@ -141,6 +167,16 @@ fn images_at(
         }
     }
     Ok(images)
+}
+
+fn describe_unset(unset: &UnsetVariable) -> CliError {
+    let UnsetVariable { name, location, is_closed, .. } = unset;
+    let quoted = quote(name);
+    match is_closed {
+        true => CliError::check_failed(format!("{location}: {quoted} has no value"))
+            .hint(format!("set it with `--set {name}=VALUE`")),
+        false => CliError::check_failed(format!("{location}: the variable {quoted} is not closed")),
+    }
 }
 
 fn invalid(error: &SiteError) -> CliError {

@@ -1,6 +1,8 @@
 //! Receipts of installations at a site, each a JSON document.
 
-use std::fs::{self, File};
+mod history;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use compass_registry::Digest;
@@ -8,15 +10,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{CliError, Result};
 use crate::fs as files;
+use crate::output::Output;
+
+pub(crate) use history::{History, Journal};
+
+/// The kinds of packages, each with a directory of receipts.
+const KINDS: [&str; 4] = ["plugin", "hotfix", "product", "package"];
 
 /// The version of the documents that this program reads and writes.
 const FORMAT_VERSION: u32 = 1;
 
 /// The maximum size of a receipt in bytes. A product has a few hundred files of some kilobytes.
 const MAX_BYTES: u64 = 64 << 20;
-
-/// The name of the journal of an unfinished hand-over.
-const JOURNAL: &str = "unfinished.json";
 
 /// The record of one installation. `docs/install.md` describes the document.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -89,6 +94,15 @@ impl Receipt {
     pub(crate) fn again(&self) -> Self {
         Self { time: now(), ..self.clone() }
     }
+
+    /// Whether another receipt is of the same images and files.
+    fn has_contents_of(&self, other: &Self) -> bool {
+        self.version == other.version
+            && self.digest == other.digest
+            && self.registry == other.registry
+            && self.images == other.images
+            && self.files == other.files
+    }
 }
 
 /// Returns the current time in UTC.
@@ -102,21 +116,6 @@ pub(crate) struct Receipts {
     directory: PathBuf,
 }
 
-/// The receipts of one plugin, addon or product, locked against other installations.
-#[derive(Debug)]
-pub(crate) struct History {
-    directory: PathBuf,
-    receipts: Vec<(String, Receipt)>,
-    _lock: File,
-}
-
-/// The applied files of an unfinished hand-over.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Journal {
-    /// The paths, with the digests of their contents.
-    pub(crate) applied: Vec<(String, Digest)>,
-}
-
 impl Receipts {
     /// Returns the receipts in a directory, or in the default one.
     pub(crate) fn new(directory: Option<&Path>) -> Result<Self> {
@@ -128,121 +127,104 @@ impl Receipts {
         Ok(Self { directory })
     }
 
-    /// Creates the directory, and checks that receipts can be written to it.
-    pub(crate) fn require_writable(&self) -> Result<()> {
+    /// Checks that the next receipt of a plugin, addon or product can be written, and that the latest one
+    /// can be read.
+    pub(crate) fn check(&self, kind: &str, name: &str, size: u64) -> Result<()> {
+        self.latest(kind, name)?;
         let created = fs::create_dir_all(&self.directory);
         created.map_err(|error| files::write_error(&self.directory, &error))?;
-        files::require_writable(&self.directory.join("receipt"))
+        files::require_creatable(&self.directory_of(kind, name), size)
     }
 
     /// Opens the receipts of one plugin, addon or product, and waits until no other installation of
     /// it runs.
-    pub(crate) fn history(&self, kind: &str, name: &str) -> Result<History> {
-        let directory = self.directory.join(kind).join(directory_name(name));
-        fs::create_dir_all(&directory).map_err(|error| files::write_error(&directory, &error))?;
-        let path = directory.join(".lock");
-        let lock = || {
-            let file = File::options().create(true).write(true).truncate(false).open(&path)?;
-            file.lock()?;
-            Ok(file)
-        };
-        let lock = lock().map_err(|error| files::write_error(&path, &error))?;
-        let receipts = read_all(&directory)?;
-        Ok(History { directory, receipts, _lock: lock })
+    pub(crate) async fn history(&self, kind: &str, name: &str, output: &Output) -> Result<History> {
+        let what = format!("waiting for another installation of {kind} {name}");
+        let (directory, output) = (self.directory_of(kind, name), output.clone());
+        let open = move || History::open(directory, || output.status(&what));
+        tokio::task::spawn_blocking(open).await?
     }
 
-    /// Returns the latest receipt of each plugin, addon and product, sorted by kind and name.
-    pub(crate) fn installed(&self) -> Result<Vec<Receipt>> {
-        let mut installed = Vec::new();
+    /// Returns the latest receipt of a plugin, addon or product.
+    pub(crate) fn latest(&self, kind: &str, name: &str) -> Result<Option<Receipt>> {
+        latest(&self.directory_of(kind, name))
+    }
+
+    /// Returns the latest receipts with a name, which may be `<kind>/<name>`.
+    pub(crate) fn named(&self, name: &str) -> Result<Vec<Receipt>> {
+        let qualified = name.split_once('/').filter(|(kind, _)| KINDS.contains(kind));
+        let places = match qualified {
+            Some(place) => vec![place],
+            None => KINDS.map(|kind| (kind, name)).to_vec(),
+        };
+        let receipts = places.into_iter().map(|(kind, name)| self.latest(kind, name));
+        receipts.filter_map(Result::transpose).collect()
+    }
+
+    /// Returns the latest receipt of each product.
+    pub(crate) fn products(&self) -> Result<Vec<Receipt>> {
+        let directories = subdirectories(&self.directory.join("product"))?;
+        directories.iter().filter_map(|directory| latest(directory).transpose()).collect()
+    }
+
+    /// Returns the latest receipt of each plugin, addon and product, sorted by kind and name, and the
+    /// errors of those that cannot be read.
+    pub(crate) fn installed(&self) -> Result<(Vec<Receipt>, Vec<CliError>)> {
+        let (mut installed, mut errors) = (Vec::new(), Vec::new());
         for kind in subdirectories(&self.directory)? {
             for directory in subdirectories(&kind)? {
-                installed.extend(read_all(&directory)?.pop().map(|(_, receipt)| receipt));
+                match latest(&directory) {
+                    Ok(receipt) => installed.extend(receipt),
+                    Err(error) => errors.push(error),
+                }
             }
         }
         installed.sort_by(|one, two| (&one.kind, &one.name).cmp(&(&two.kind, &two.name)));
-        Ok(installed)
+        Ok((installed, errors))
+    }
+
+    fn directory_of(&self, kind: &str, name: &str) -> PathBuf {
+        self.directory.join(kind).join(directory_name(name))
     }
 }
 
-impl History {
-    /// Returns the latest receipt with its file name.
-    pub(crate) fn current(&self) -> Option<&(String, Receipt)> {
-        self.receipts.last()
-    }
-
-    /// Returns the receipt before the latest one.
-    pub(crate) fn previous(&self) -> Option<&(String, Receipt)> {
-        let name = self.current()?.1.previous.as_ref()?;
-        self.receipts.iter().find(|(one, _)| one == name)
-    }
-
-    /// Writes a receipt as the latest one, and ends the journal. Returns the path.
-    pub(crate) fn add(&self, mut receipt: Receipt) -> Result<PathBuf> {
-        receipt.previous = self.current().map(|(name, _)| name.clone());
-        let last = receipt.previous.as_deref().and_then(number).unwrap_or(0);
-        let path = self.directory.join(format!("{:06}.json", last + 1));
-        write_json(&path, &receipt)?;
-        self.clear_journal()?;
-        Ok(path)
-    }
-
-    /// Returns the journal of an unfinished hand-over; empty if there is none.
-    pub(crate) fn journal(&self) -> Journal {
-        let text = fs::read(self.directory.join(JOURNAL)).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
-    }
-
-    /// Writes the journal.
-    pub(crate) fn set_journal(&self, journal: &Journal) -> Result<()> {
-        write_json(&self.directory.join(JOURNAL), journal)
-    }
-
-    pub(crate) fn clear_journal(&self) -> Result<()> {
-        let path = self.directory.join(JOURNAL);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(files::write_error(&path, &error))
-            }
-            _ => Ok(()),
-        }
-    }
+/// Returns the file names of the receipts in a directory, in order.
+fn receipt_names(directory: &Path) -> Result<Vec<String>> {
+    let entries = read_directory(directory)?.into_iter();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| number(name).is_some()).collect();
+    names.sort_by_key(|name| number(name));
+    Ok(names)
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| CliError::external(&error))?;
-    text.push(b'\n');
-    files::write(path, &text)
+fn latest(directory: &Path) -> Result<Option<Receipt>> {
+    let names = receipt_names(directory)?;
+    names.last().map(|name| read(&directory.join(name))).transpose()
 }
 
-/// Reads all receipts of a directory, in order.
-fn read_all(directory: &Path) -> Result<Vec<(String, Receipt)>> {
-    let mut receipts = Vec::new();
-    for entry in read_directory(directory)? {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if number(&name).is_some() {
-            receipts.push((name, read(&entry.path())?));
-        }
-    }
-    receipts.sort_by_key(|(name, _)| number(name));
-    Ok(receipts)
+/// The field of a receipt that all versions of the format have.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Versioned {
+    format_version: u32,
 }
 
 fn read(path: &Path) -> Result<Receipt> {
-    let failed = |why: String| {
-        CliError::usage(format!("cannot read the receipt {}: {why}", path.display()))
-            .hint("move the file away to install without it")
-    };
+    let failed =
+        |why: String| CliError::usage(format!("cannot read the receipt {}: {why}", path.display()));
+    let damaged = |why: String| failed(why).hint("move the file away to continue without it");
     let size = fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
     if size > MAX_BYTES {
-        return Err(failed(format!("it has {size} bytes")));
+        return Err(damaged(format!("it has {size} bytes")));
     }
     let text = fs::read(path).map_err(|error| failed(error.to_string()))?;
-    let receipt: Receipt =
-        serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
-    match receipt.format_version {
-        FORMAT_VERSION => Ok(receipt),
-        other => Err(failed(format!("its format version is {other}: use a newer compass"))),
+    let Versioned { format_version } =
+        serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    if format_version != FORMAT_VERSION {
+        return Err(failed(format!("its format version is {format_version}"))
+            .hint("use the version of compass that wrote it, or a newer one"));
     }
+    serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))
 }
 
 /// Returns the number in the file name of a receipt, such as `000001.json`.
@@ -252,11 +234,19 @@ fn number(name: &str) -> Option<u64> {
     digits.parse().ok().filter(|_| is_number)
 }
 
-/// Returns a name that is safe for a directory.
+/// Returns the directory for a name. Different names have different directories.
 fn directory_name(name: &str) -> String {
-    let is_safe = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let name: String = name.chars().map(|c| if is_safe(c) { c } else { '_' }).collect();
-    if name.starts_with('.') || name.is_empty() { format!("_{name}") } else { name }
+    let mut directory = String::new();
+    for c in name.chars() {
+        let is_hidden = c == '.' && directory.is_empty();
+        if !is_hidden && (c.is_alphanumeric() || matches!(c, '.' | '_' | '-')) {
+            directory.push(c);
+        } else {
+            let encoded = c.to_string().into_bytes().into_iter().map(|byte| format!("%{byte:02X}"));
+            directory.extend(encoded);
+        }
+    }
+    if directory.is_empty() { "%".to_owned() } else { directory }
 }
 
 fn read_directory(directory: &Path) -> Result<Vec<fs::DirEntry>> {
@@ -278,37 +268,56 @@ fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn history_receipts_are_numbered_and_linked() {
+    fn receipts() -> (tempfile::TempDir, Receipts) {
         let directory = tempfile::tempdir().unwrap();
         let receipts = Receipts::new(Some(directory.path())).unwrap();
-        for version in ["v1", "v2", "v3"] {
-            let history = receipts.history("plugin", "gpu").unwrap();
-            let receipt = Receipt::new("plugin", "gpu", version, "site/x".to_owned());
-            history.add(receipt).unwrap();
-        }
-        let history = receipts.history("plugin", "gpu").unwrap();
-        let (name, current) = history.current().unwrap();
-        assert_eq!((name.as_str(), current.version.as_str()), ("000003.json", "v3"));
-        assert_eq!(history.previous().unwrap().1.version, "v2");
-        assert_eq!(receipts.installed().unwrap().len(), 1);
+        (directory, receipts)
+    }
+
+    fn history(receipts: &Receipts) -> Result<History> {
+        History::open(receipts.directory_of("plugin", "gpu"), || {})
+    }
+
+    fn add(receipts: &Receipts, version: &str) -> PathBuf {
+        let receipt = Receipt::new("plugin", "gpu", version, "site/x".to_owned());
+        history(receipts).unwrap().add(receipt).unwrap()
     }
 
     #[test]
-    fn history_hostile_name_stays_below_directory() {
-        for name in ["..", "a/../b", "", ".lock", "a\0b"] {
-            let safe = directory_name(name);
+    fn directory_name_hostile_names_stay_below_directory() {
+        let names = ["..", "a/../b", "", ".lock", "a\0b", "a b", "a_b", "%", "a%20b"];
+        let directories: std::collections::BTreeSet<_> =
+            names.iter().map(|name| directory_name(name)).collect();
+        assert_eq!(directories.len(), names.len());
+        for safe in directories {
             assert!(!safe.contains(['/', '\0']) && !safe.starts_with('.'), "{safe}");
         }
     }
 
     #[test]
     fn receipt_of_newer_format_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let receipts = Receipts::new(Some(directory.path())).unwrap();
-        let mut receipt = Receipt::new("plugin", "gpu", "v1", "site".to_owned());
-        receipt.format_version = 2;
-        receipts.history("plugin", "gpu").unwrap().add(receipt).unwrap();
-        assert!(receipts.installed().unwrap_err().message.contains("format version is 2"));
+        let (_directory, receipts) = receipts();
+        let path = add(&receipts, "v1");
+        fs::write(&path, r#"{"formatVersion": 2, "kind": {"of": "another type"}}"#).unwrap();
+        let error = history(&receipts).unwrap_err();
+        assert!(error.message.contains("format version is 2"), "{error}");
+        assert!(error.hint.unwrap().contains("newer"));
+    }
+
+    #[test]
+    fn receipt_damaged_leaves_others_readable() {
+        let (_directory, receipts) = receipts();
+        let old = add(&receipts, "v1");
+        let new = add(&receipts, "v2");
+        fs::write(old, "").unwrap();
+        assert_eq!(receipts.latest("plugin", "gpu").unwrap().unwrap().version, "v2");
+        assert!(history(&receipts).unwrap().before().is_err());
+        let whole = fs::read(&new).unwrap();
+        fs::write(&new, &whole[..whole.len() / 2]).unwrap();
+        let error = receipts.check("plugin", "gpu", 0).unwrap_err();
+        assert!(error.hint.unwrap().contains("move the file away"));
+        receipts.check("plugin", "cpu", 0).unwrap();
+        let (installed, errors) = receipts.installed().unwrap();
+        assert_eq!((installed.len(), errors.len()), (0, 1));
     }
 }

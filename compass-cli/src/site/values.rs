@@ -84,6 +84,17 @@ impl Values {
         secrets.fold(self.public_texts(), |site, (name, secret)| site.variable(name, secret))
     }
 
+    /// Returns the values of some variables. Rendering leaves other variables as they are.
+    pub(crate) fn only(&self, names: &BTreeSet<String>) -> SiteValues {
+        let text = |name: &str| {
+            let secret = self.secrets.get(name).map(Secret::reveal);
+            secret.or_else(|| self.texts.get(name).map(String::as_str)).map(str::to_owned)
+        };
+        let values = names.iter().filter_map(|name| Some((name, text(name)?)));
+        let site = SiteValues::default().keep_unset();
+        values.fold(site, |site, (name, value)| site.variable(name, value))
+    }
+
     /// Returns the values for output and receipts, in which secrets stay variables.
     pub(crate) fn public(&self) -> SiteValues {
         let names = self.secrets.keys();

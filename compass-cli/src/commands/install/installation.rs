@@ -108,6 +108,8 @@ pub(super) struct Installation {
     pub(super) manifests: Manifests,
     pub(super) variables: BTreeSet<String>,
     pub(super) values: Values,
+    /// The files to hand over.
+    pub(super) rendered: Vec<RenderedFile>,
     /// The result of each image.
     pub(super) images: Vec<ImageOutcome>,
     /// The files that were handed over.
@@ -140,6 +142,7 @@ impl Installation {
             manifests,
             variables,
             values,
+            rendered: Vec::new(),
             images: Vec::new(),
             handed_over: Vec::new(),
             receipt: None,
@@ -176,20 +179,21 @@ impl Installation {
         damage?;
         self.require_all_images()?;
         let Identity { kind, name, .. } = &self.identity;
-        let history = self.blocking_history(site).await?;
-        let mut files = Vec::new();
+        let history = site.receipts.history(kind, name, output).await?;
         if let Some(hand_over) = &site.hand_over {
-            files = self.manifests.render(&self.values, &site.registry, &site.policy)?;
-            let handed_over =
-                hand_over.run(self.identity.release(), &files, &history, output).await;
+            let release = self.identity.release();
+            let handed_over = hand_over.run(release, &self.rendered, &history, output).await;
             handed_over.map_err(|error| {
                 error.context(format!(
                     "cannot hand over {kind} {name}; its images are in the registry"
                 ))
             })?;
-            self.handed_over = files.iter().map(|file| file.path.clone()).collect();
+            self.handed_over = self.rendered.iter().map(|file| file.path.clone()).collect();
         }
-        self.receipt = Some(history.add(self.to_receipt(site, files))?);
+        let added = history.add(self.to_receipt(site));
+        self.receipt = Some(added.map_err(|error| {
+            error.context(format!("{kind} {name} is installed, but its receipt was not written"))
+        })?);
         Ok(())
     }
 
@@ -211,14 +215,7 @@ impl Installation {
         })
     }
 
-    /// Opens the receipts of this package. Another installation of it may have to end first.
-    async fn blocking_history(&self, site: &Site) -> Result<crate::site::receipts::History> {
-        let (receipts, Identity { kind, name, .. }) =
-            (site.receipts.clone(), self.identity.clone());
-        tokio::task::spawn_blocking(move || receipts.history(&kind, &name)).await?
-    }
-
-    fn to_receipt(&self, site: &Site, files: Vec<RenderedFile>) -> Receipt {
+    fn to_receipt(&self, site: &Site) -> Receipt {
         let Identity { kind, name, version } = &self.identity;
         let mut receipt = Receipt::new(kind, name, version, site.registry.to_string());
         receipt.digest = self.package.as_bundle().map(Bundle::digest);
@@ -230,12 +227,12 @@ impl Installation {
                 Some(ReceiptImage { reference: image.reference.to_string(), digest })
             })
             .collect();
+        let files = self.rendered.iter();
         let secret: BTreeSet<_> =
-            files.iter().flat_map(|file| file.secret_variables.clone()).collect();
+            files.clone().flat_map(|file| file.secret_variables.clone()).collect();
         receipt.secret_variables = secret.into_iter().collect();
         receipt.files = files
-            .into_iter()
-            .map(|file| ReceiptFile { path: file.path, content: file.public })
+            .map(|file| ReceiptFile { path: file.path.clone(), content: file.public.clone() })
             .collect();
         receipt.hand_over = site.hand_over.as_ref().map(ToString::to_string);
         receipt

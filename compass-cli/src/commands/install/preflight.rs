@@ -12,10 +12,12 @@ use super::installation::{Identity, ImageOutcome, Installation, Site};
 use super::{Args, refused};
 use crate::error::{CliError, Result};
 use crate::existing_tag;
+use crate::site::manifests::RenderedFile;
 
-/// The planned copies of the images of one package.
+/// The planned copies of the images of one package, and its rendered files.
 pub(super) struct Plan {
     pub(super) images: Vec<ImageOutcome>,
+    pub(super) files: Vec<RenderedFile>,
 }
 
 /// Refuses two packages of the same plugin, addon or product.
@@ -41,15 +43,10 @@ pub(super) async fn check(
     options: &CopyOptions,
 ) -> Result<Vec<Plan>> {
     let product = product_version(installations, args, site)?;
-    if !args.dry_run {
-        site.receipts.require_writable()?;
-    }
     let (mut plans, mut problems) = (Vec::new(), Vec::new());
     for installation in installations {
-        if let Some(hand_over) = &site.hand_over {
-            problems.extend(installation.manifests.unset_variables(&installation.values)?);
-            hand_over.check(installation.identity.release()).await?;
-        }
+        let files = render(installation, site, &mut problems)?;
+        check_writable(installation, &files, args, site).await?;
         problems.extend(unmet_requirement(installation, product.as_ref())?);
         let sink = Arc::new(site.client.clone());
         let planned = plan_install(&installation.package, sink, &site.registry, options).await;
@@ -67,7 +64,7 @@ pub(super) async fn check(
                 Ok(_) => {}
             }
         }
-        plans.push(Plan { images });
+        plans.push(Plan { images, files });
     }
     check_push(&plans, args, site).await?;
     if problems.is_empty() {
@@ -77,20 +74,67 @@ pub(super) async fn check(
     Err(refused(&names.join(", "), problems))
 }
 
-/// Checks that the registry accepts uploads, if any are needed.
+/// Renders the files to hand over. Adds what makes that impossible to `problems`.
+fn render(
+    installation: &Installation,
+    site: &Site,
+    problems: &mut Vec<CliError>,
+) -> Result<Vec<RenderedFile>> {
+    let Installation { manifests, values, .. } = installation;
+    if site.hand_over.is_none() {
+        return Ok(Vec::new());
+    }
+    let unset = manifests.unset_variables(values)?;
+    if !unset.is_empty() {
+        problems.extend(unset);
+        return Ok(Vec::new());
+    }
+    let rendered = manifests.render(values, &site.registry, &site.policy);
+    Ok(rendered.unwrap_or_else(|problem| {
+        problems.push(problem);
+        Vec::new()
+    }))
+}
+
+/// Checks that the hand-over accepts the files, and that the receipt can be written.
+async fn check_writable(
+    installation: &Installation,
+    files: &[RenderedFile],
+    args: &Args,
+    site: &Site,
+) -> Result<()> {
+    let release = installation.identity.release();
+    if let Some(hand_over) = &site.hand_over {
+        hand_over.check(release, files).await?;
+    }
+    if args.dry_run {
+        return Ok(());
+    }
+    let size = files.iter().map(|file| file.public.len() as u64).sum();
+    site.receipts.check(release.kind, release.name, size)
+}
+
+/// Checks that the registry accepts uploads in each project that needs some.
 async fn check_push(plans: &[Plan], args: &Args, site: &Site) -> Result<()> {
-    let images = plans.iter().flat_map(|plan| &plan.images);
-    let mut needed = images.filter(|image| {
+    let images = plans.iter().flat_map(|plan| &plan.images).filter(|_| !args.dry_run);
+    let needed = images.filter(|image| {
         image
             .result
             .as_ref()
             .is_ok_and(|report| !report.already_present && report.not_copied.is_none())
     });
-    let Some(image) = needed.next().filter(|_| !args.dry_run) else { return Ok(()) };
-    let pushed = site.client.check_push(image.reference.repository()).await;
-    pushed.map_err(|error| {
-        CliError::from(error).context(format!("{} cannot be written to", image.reference))
-    })
+    let mut projects = BTreeSet::new();
+    for ImageOutcome { reference, .. } in needed {
+        let repository = reference.repository();
+        let project = repository.as_str().rsplit_once('/').map_or("", |(project, _)| project);
+        if !projects.insert(project) {
+            continue;
+        }
+        site.client.check_push(repository).await.map_err(|error| {
+            CliError::from(error).context(format!("{reference} cannot be written to"))
+        })?;
+    }
+    Ok(())
 }
 
 /// Returns the product version at the site, from the arguments, a product that is installed now, or
@@ -110,9 +154,8 @@ fn product_version(
     if let Some(own) = own {
         return Ok(own.identity.version.parse().ok());
     }
-    let installed = site.receipts.installed()?;
-    let product = installed.iter().find(|receipt| receipt.kind == "product");
-    Ok(product.and_then(|receipt| receipt.version.parse().ok()))
+    let products = site.receipts.products()?;
+    Ok(products.first().and_then(|receipt| receipt.version.parse().ok()))
 }
 
 /// Returns a problem if a plugin requires another product version.

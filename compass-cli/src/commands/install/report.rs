@@ -10,6 +10,7 @@ use crate::display::{human_bytes, printable};
 use crate::error::Result;
 use crate::image_usage::referenced_images;
 use crate::output::Output;
+use crate::site::manifests::RenderedFile;
 use crate::site::receipts::Receipt;
 
 /// The maximum number of names in one message.
@@ -175,8 +176,8 @@ pub(super) fn print_plan(
     output: &Output,
 ) -> Result<()> {
     let mut changes = Vec::new();
-    for installation in installations {
-        changes.push(changed_files(installation, site)?);
+    for (installation, plan) in installations.iter().zip(plans) {
+        changes.push(changed_files(installation, &plan.files, site)?);
     }
     let all = || installations.iter().zip(plans).zip(&changes);
     output.result(
@@ -216,22 +217,22 @@ fn plan_line(image: &ImageOutcome) -> String {
 }
 
 /// Returns the differences between the files to hand over and those of the latest receipt.
-fn changed_files(installation: &Installation, site: &Site) -> Result<Vec<String>> {
+fn changed_files(
+    installation: &Installation,
+    files: &[RenderedFile],
+    site: &Site,
+) -> Result<Vec<String>> {
     if site.hand_over.is_none() {
         return Ok(Vec::new());
     }
     let identity = &installation.identity;
-    let installed = site.receipts.installed()?;
-    let current = installed
-        .iter()
-        .find(|receipt| receipt.kind == identity.kind && receipt.name == identity.name);
-    let files =
-        installation.manifests.render(&installation.values, &site.registry, &site.policy)?;
+    let current = site.receipts.latest(&identity.kind, &identity.name)?;
+    let current = current.as_ref();
     let mut changes = match current {
         Some(receipt) => vec![format!("  version {} -> {}", receipt.version, identity.version)],
         None => vec![format!("  new: {} {}", identity.kind, identity.name)],
     };
-    for file in &files {
+    for file in files {
         let old = current.and_then(|receipt| content_of(receipt, &file.path));
         match old {
             None => changes.push(format!("  {}: new file", printable(&file.path))),

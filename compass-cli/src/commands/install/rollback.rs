@@ -1,9 +1,10 @@
 //! Hands over the files of the previous installation.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use compass_manifest::source::SourceFile;
-use compass_registry::{ImageSource as _, Reference};
+use compass_registry::{ImageSource as _, Reference, TagOrDigest};
 use serde_json::json;
 
 use super::installation::Site;
@@ -11,77 +12,79 @@ use super::{Args, refused};
 use crate::error::{CliError, Result};
 use crate::output::Output;
 use crate::site::hand_over::Release;
-use crate::site::manifests::Manifests;
-use crate::site::receipts::Receipt;
+use crate::site::manifests::{Manifests, RenderedFile};
+use crate::site::receipts::{Receipt, ReceiptImage};
 use crate::site::values::Values;
 
 pub(super) async fn run(name: &str, args: &Args, site: &Site, output: &Output) -> Result<ExitCode> {
-    let current = current(name, site)?;
-    let (receipts, kind) = (site.receipts.clone(), current.kind.clone());
-    let owned_name = current.name.clone();
-    let history =
-        tokio::task::spawn_blocking(move || receipts.history(&kind, &owned_name)).await??;
-    let Some((_, before)) = history.previous() else {
-        let message =
-            format!("there is no installation before {} {name} {}", current.kind, current.version);
-        return Err(CliError::usage(message).hint("`compass installed` lists the installations"));
-    };
+    let Receipt { kind, name, .. } = current(name, site)?;
+    let history = site.receipts.history(&kind, &name, output).await?;
     let Some(hand_over) = &site.hand_over else {
         return Err(CliError::usage("`--rollback` needs a way to hand the files over")
             .hint("use `--apply`, `--plugin-center` or `--output`"));
     };
-    check(before, site).await?;
+    let from = history.current().map_or("", |receipt| receipt.version.as_str());
+    let Some(before) = history.before()? else {
+        let message = format!("there is no other installation before {kind} {name} {from}");
+        return Err(CliError::usage(message).hint("`compass installed` lists the installations"));
+    };
+    check(&before, site).await?;
+    let files = render(&before, args, site)?;
+    let release = Release { kind: &before.kind, name: &before.name, version: &before.version };
+    hand_over.check(release, &files).await?;
+    let handed_over = hand_over.run(release, &files, &history, output).await;
+    handed_over
+        .map_err(|error| error.context(format!("cannot roll back {kind} {name} from {from}")))?;
+    let receipt =
+        Receipt { hand_over: Some(hand_over.to_string()), is_rollback: true, ..before.again() };
+    let path = history.add(receipt)?;
+    print(&before, from, &path, output);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fills the secrets into the files of a receipt.
+fn render(before: &Receipt, args: &Args, site: &Site) -> Result<Vec<RenderedFile>> {
     let files = before.files.iter();
     let manifests = Manifests {
         files: files.map(|file| SourceFile::new(&*file.path, &*file.content)).collect(),
     };
-    let variables = before.secret_variables.iter().cloned().collect();
-    let values = Values::resolve(&args.values, &site.registry, &site.policy, &variables)?;
-    let unset = manifests.unset_variables(&values)?;
+    let secret = before.secret_variables.iter().cloned().collect();
+    let values = Values::resolve(&args.values, &site.registry, &site.policy, &secret)?;
+    let unset = manifests.unset_among(&secret, &values)?;
     if !unset.is_empty() {
-        return Err(refused(&format!("{name} {}", before.version), unset)
+        return Err(refused(&format!("{} {}", before.name, before.version), unset)
             .hint("receipts contain no secrets: set them again with `--set-file`"));
     }
-    let files = manifests.render(&values, &site.registry, &site.policy)?;
-    let release = Release { kind: &before.kind, name: &before.name, version: &before.version };
-    hand_over.check(release).await?;
-    hand_over.run(release, &files, &history, output).await?;
-    let receipt =
-        Receipt { hand_over: Some(hand_over.to_string()), is_rollback: true, ..before.again() };
-    let path = history.add(receipt)?;
+    manifests.with_secrets(&secret, &values)
+}
+
+fn print(before: &Receipt, from: &str, receipt: &Path, output: &Output) {
+    let Receipt { kind, name, version, .. } = before;
+    let files: Vec<_> = before.files.iter().map(|file| file.path.as_str()).collect();
     output.result(
         || {
             json!({
-                "kind": before.kind,
-                "name": before.name,
-                "version": before.version,
-                "from": current.version,
-                "files": files.iter().map(|file| &file.path).collect::<Vec<_>>(),
-                "receipt": path,
+                "kind": kind,
+                "name": name,
+                "version": version,
+                "from": from,
+                "files": files,
+                "receipt": receipt,
             })
         },
         || {
-            let files: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
             format!(
-                "{} {}: rolled back from {} to {}\nhanded over: {}\nreceipt: {}\n",
-                before.kind,
-                before.name,
-                current.version,
-                before.version,
+                "{kind} {name}: rolled back from {from} to {version}\nhanded over: {}\nreceipt: {}\n",
                 files.join(", "),
-                path.display()
+                receipt.display()
             )
         },
     );
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Returns the latest receipt of the plugin, addon or product with a name.
 fn current(name: &str, site: &Site) -> Result<Receipt> {
-    let installed = site.receipts.installed()?;
-    let mut found = installed.into_iter().filter(|receipt| {
-        receipt.name == name || format!("{}/{}", receipt.kind, receipt.name) == name
-    });
+    let mut found = site.receipts.named(name)?.into_iter();
     match (found.next(), found.next()) {
         (Some(receipt), None) => Ok(receipt),
         (None, _) => Err(CliError::usage(format!("there is no receipt of `{name}`"))
@@ -108,18 +111,30 @@ async fn check(before: &Receipt, site: &Site) -> Result<()> {
     }
     let mut problems = Vec::new();
     for image in &before.images {
-        let reference: Reference = image.reference.parse()?;
-        match site.client.resolve(reference.repository(), &image.digest.into()).await {
-            Ok(_) => {}
-            Err(error) if error.is_not_found() => {
-                let message = format!("{reference} ({}) is not in the registry", image.digest);
-                problems.push(CliError::check_failed(message));
-            }
-            Err(error) => return Err(error.into()),
-        }
+        problems.extend(missing_image(image, site).await?);
     }
     match problems.is_empty() {
         true => Ok(()),
         false => Err(refused(&what, problems).hint("install its bundle again")),
     }
+}
+
+/// Returns a problem if an image is not in the registry, or its tag names another one.
+async fn missing_image(image: &ReceiptImage, site: &Site) -> Result<Option<CliError>> {
+    let reference: Reference = image.reference.parse()?;
+    let named = match reference.tag() {
+        Some(tag) if reference.digest().is_none() => TagOrDigest::from(tag.clone()),
+        _ => TagOrDigest::from(image.digest),
+    };
+    let found = match site.client.resolve(reference.repository(), &named).await {
+        Ok(found) => Some(found),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error.into()),
+    };
+    let problem = match found {
+        Some(digest) if digest == image.digest => return Ok(None),
+        Some(digest) => format!("{reference} is now {digest}, and was {}", image.digest),
+        None => format!("{reference} ({}) is not in the registry", image.digest),
+    };
+    Ok(Some(CliError::check_failed(problem)))
 }

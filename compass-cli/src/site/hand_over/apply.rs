@@ -26,21 +26,25 @@ pub(super) fn check(command: &str) -> Result<()> {
 
 /// Runs the command for each file in order, and stops at the first failure.
 ///
-/// The journal records the applied files, so that a second run continues with the next one. Files
-/// with secrets are applied again, because the journal must not contain a hash of a secret.
+/// The journal records the applied files, so that a second run of the same command continues with the
+/// next one. Files with secrets are applied again, because the journal must not contain a hash of a secret.
 pub(super) async fn run(
     command: &str,
     files: &[RenderedFile],
     history: &History,
     output: &Output,
 ) -> Result<()> {
-    let before = history.journal();
-    let mut journal = Journal::default();
+    let command_digest = Digest::of(command.as_bytes());
+    let before = history.journal().filter(|journal| journal.command == command_digest);
+    let before = before.map(|journal| journal.applied).unwrap_or_default();
+    let mut journal = Journal { command: command_digest, applied: Vec::new() };
     let directory = tempfile::tempdir().map_err(|error| CliError::external(&error))?;
     for (number, file) in files.iter().enumerate() {
         let done = (file.path.clone(), Digest::of(file.public.as_bytes()));
-        let is_done = file.secret_variables.is_empty() && before.applied.contains(&done);
+        let is_done = file.secret_variables.is_empty() && before.contains(&done);
         if !is_done {
+            // From here on, files that another version applied do not count.
+            history.set_journal(&journal)?;
             let status = run_one(command, &directory, number, file).await;
             let status = status
                 .map_err(|error| CliError::external(&error).context(failed(file, files, number)))?;
@@ -84,12 +88,33 @@ async fn run_one(
     let mut written = std::fs::File::create(&path)?;
     written.write_all(file.full.as_bytes())?;
     drop(written);
-    let quoted = format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
     let mut child = tokio::process::Command::new("sh");
-    child.arg("-c").arg(command.replace(PLACEHOLDER, &quoted)).stdin(Stdio::null());
+    let script = command.replace(PLACEHOLDER, &shell_word(&path.display().to_string()));
+    child.arg("-c").arg(script).stdin(Stdio::null());
     // stdout is for the result of this program.
     child.stdout(std::io::stderr().as_fd().try_clone_to_owned()?).kill_on_drop(true);
     let status = child.status().await;
     std::fs::remove_file(&path)?;
     status
+}
+
+/// Quotes a path for a shell, if it needs quotes. Usual paths need none, so that `{}`, `'{}'` and `"{}"`
+/// in the command are the same.
+fn shell_word(path: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
+    match path.chars().all(is_plain) {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shell_word_is_one_word() {
+        assert_eq!(shell_word("/tmp/.tmpAb1/0-a_b.yaml"), "/tmp/.tmpAb1/0-a_b.yaml");
+        assert_eq!(shell_word("/tmp/it's a $dir"), r"'/tmp/it'\''s a $dir'");
+    }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use compass_bundle::store::redact_url;
 use compass_registry::Secret;
 use compass_registry::http::HttpOptions;
+use reqwest::header::HeaderValue;
+use reqwest::redirect::Policy;
 use serde_json::Value;
 
 use super::Release;
@@ -15,8 +17,8 @@ use crate::site::manifests::RenderedFile;
 /// The environment variable with the token.
 const TOKEN: &str = "COMPASS_PLUGIN_CENTER_TOKEN";
 
-/// How long the plugin center may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the plugin center may take to answer, and how long to wait before the second attempt.
+const LIMITS: Limits = Limits { answer: Duration::from_secs(30), pause: Duration::from_secs(1) };
 
 /// The number of attempts of a request.
 const ATTEMPTS: u32 = 3;
@@ -30,12 +32,29 @@ pub(crate) struct PluginCenter {
     url: String,
     token: Option<Secret>,
     client: reqwest::Client,
+    limits: Limits,
+}
+
+/// Durations of a request.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// From the request to the end of the answer.
+    answer: Duration,
+    /// Between the first two attempts. It grows with each attempt.
+    pause: Duration,
 }
 
 /// An answer of the plugin center.
 struct Answer {
     status: u16,
     body: Vec<u8>,
+}
+
+impl Answer {
+    fn first_line(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        text.lines().next().unwrap_or_default().to_owned()
+    }
 }
 
 /// A request to the plugin center.
@@ -57,8 +76,18 @@ impl PluginCenter {
             .hint(format!("set {TOKEN} to the token")));
         }
         let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(Secret::new);
-        let client = HttpOptions::default().read_timeout(Some(TIMEOUT)).build()?;
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), token, client })
+        if token.as_ref().is_some_and(|token| HeaderValue::from_str(token.reveal()).is_err()) {
+            return Err(CliError::usage(format!("{TOKEN} contains control characters")));
+        }
+        Self::new(url, token, LIMITS)
+    }
+
+    fn new(url: &str, token: Option<Secret>, limits: Limits) -> Result<Self> {
+        let builder = HttpOptions::default().builder()?;
+        // A redirect would send the manifest, which may contain secrets, to another server.
+        let client = builder.redirect(Policy::none()).timeout(limits.answer).build();
+        let client = client.map_err(|error| CliError::external(&error))?;
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), token, client, limits })
     }
 
     /// Checks that the plugin center answers and accepts the token.
@@ -89,7 +118,16 @@ impl PluginCenter {
             _ => answer,
         };
         if !(200..300).contains(&answer.status) {
-            return Err(self.refused(&answer));
+            let is_secret = !file.secret_variables.is_empty();
+            return Err(if is_secret {
+                // The answer may quote the manifest.
+                self.refused(
+                    answer.status,
+                    "its text is not shown, because the manifest has secrets",
+                )
+            } else {
+                self.refused(answer.status, &answer.first_line())
+            });
         }
         match self.version(release.name).await? {
             Some(version) if version == release.version => Ok(()),
@@ -107,7 +145,7 @@ impl PluginCenter {
         match answer.status {
             404 => return Ok(None),
             200..300 => {}
-            _ => return Err(self.refused(&answer)),
+            _ => return Err(self.refused(answer.status, &answer.first_line())),
         }
         let document: Option<Value> = serde_json::from_slice(&answer.body).ok();
         let version = document.as_ref().and_then(|document| document.get("version")?.as_str());
@@ -130,7 +168,7 @@ impl PluginCenter {
                 return answer;
             }
             tracing::info!(attempt, "retrying a request to the plugin center");
-            tokio::time::sleep(Duration::from_secs(1) * attempt).await;
+            tokio::time::sleep(self.limits.pause * attempt).await;
             attempt += 1;
         }
     }
@@ -165,12 +203,15 @@ impl PluginCenter {
         Ok(Answer { status, body })
     }
 
-    fn refused(&self, answer: &Answer) -> CliError {
-        let text = String::from_utf8_lossy(&answer.body);
-        let first = text.lines().next().unwrap_or_default();
-        let shown: String = first.chars().take(200).collect();
-        let error = self.failed(format!("it answered {}: {shown}", answer.status));
-        match answer.status {
+    fn refused(&self, status: u16, text: &str) -> CliError {
+        let text = match &self.token {
+            Some(token) => text.replace(token.reveal(), "…"),
+            None => text.to_owned(),
+        };
+        let shown: String = text.chars().take(200).collect();
+        let error = self.failed(format!("it answered {status}: {shown}"));
+        match status {
+            300..=399 => error.hint("redirects are not followed: use the address they lead to"),
             401 | 403 => error.hint(format!("set {TOKEN} to a token that may change plugins")),
             _ => error,
         }
@@ -192,5 +233,58 @@ fn describe(error: &(dyn std::error::Error + 'static)) -> String {
 impl fmt::Display for PluginCenter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const QUICK: Limits =
+        Limits { answer: Duration::from_millis(200), pause: Duration::from_millis(1) };
+
+    /// A plugin center that answers each request with these bytes, and keeps the connections open.
+    fn center(answer: &'static [u8]) -> PluginCenter {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                stream.write_all(answer).unwrap();
+                kept.push(stream);
+            }
+        });
+        PluginCenter::new(&url, Some(Secret::new("the-token")), QUICK).unwrap()
+    }
+
+    async fn error_of(answer: &'static [u8]) -> CliError {
+        center(answer).version("gpu").await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn version_no_answer_is_error() {
+        for answer in [&b""[..], b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"version\":"] {
+            let error = error_of(answer).await;
+            assert_eq!(error.exit, CliError::EXTERNAL);
+            assert!(error.to_string().contains("timed out"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn version_echoed_token_is_hidden() {
+        let error =
+            error_of(b"HTTP/1.1 403 X\r\ncontent-length: 22\r\n\r\nBearer the-token is bad").await;
+        assert!(error.to_string().contains("it answered 403: Bearer … is"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn version_redirect_is_not_followed() {
+        let error = error_of(b"HTTP/1.1 307 X\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n").await;
+        assert!(error.to_string().contains("it answered 307"), "{error}");
     }
 }
