@@ -9,7 +9,7 @@ use compass_manifest::escape::quote;
 use compass_manifest::inventory;
 use compass_manifest::site::{SiteError, SiteValues, UnsetVariable};
 use compass_manifest::source::SourceFile;
-use compass_registry::{Reference, RegistryPrefix};
+use compass_registry::{Reference, RegistryPrefix, Secret};
 
 use super::values::Values;
 use crate::error::{CliError, Result};
@@ -32,6 +32,25 @@ pub(crate) struct RenderedFile {
     pub(crate) full: String,
     /// The variables with secret values in this file.
     pub(crate) secret_variables: Vec<String>,
+    /// Their values.
+    pub(crate) secrets: Vec<Secret>,
+}
+
+impl RenderedFile {
+    /// Whether a text may contain a part of a secret of this file.
+    ///
+    /// A text may quote a value with escapes, which leave letters and digits as they are.
+    pub(crate) fn is_quoted_in(&self, text: &str) -> bool {
+        let may_contain = |secret: &str| {
+            let words = secret.split(|c: char| !c.is_ascii_alphanumeric());
+            let mut words = words.filter(|word| !word.is_empty()).peekable();
+            words.peek().is_none() || words.any(|word| text.contains(word))
+        };
+        self.secrets
+            .iter()
+            .map(Secret::reveal)
+            .any(|secret| !secret.is_empty() && may_contain(secret))
+    }
 }
 
 impl Manifests {
@@ -104,12 +123,13 @@ impl Manifests {
         let site = values.only(names);
         let render = |file: &SourceFile| {
             let full = site.render(file).map_err(|error| invalid(&error))?;
-            let secret_variables =
-                full.variables.into_iter().filter(|name| names.contains(name)).collect();
+            let variables = full.variables.into_iter();
+            let secret_variables: Vec<_> = variables.filter(|name| names.contains(name)).collect();
             Ok(RenderedFile {
                 path: file.path().to_owned(),
                 public: file.text().to_owned(),
                 full: full.text,
+                secrets: values.texts_of(&secret_variables),
                 secret_variables,
             })
         };
@@ -140,6 +160,7 @@ impl Manifests {
                 path: file.path().to_owned(),
                 public,
                 full: full.text,
+                secrets: values.texts_of(&secret),
                 secret_variables: secret,
             })
         };
@@ -181,4 +202,29 @@ fn describe_unset(unset: &UnsetVariable) -> CliError {
 
 fn invalid(error: &SiteError) -> CliError {
     CliError::check_failed(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_quoted_in_finds_escaped_secrets() {
+        let file = |secret: &str| RenderedFile {
+            path: "a.yaml".to_owned(),
+            public: String::new(),
+            full: String::new(),
+            secret_variables: Vec::new(),
+            secrets: vec![Secret::new(secret)],
+        };
+        for (secret, text, expected) in [
+            ("hunter2-'\"", r#"invalid value "hunter2-\u0027\"""#, true),
+            ("a\nlong key\n", "line 2: key", true),
+            ("'\"", "anything", true),
+            ("hunter2", "the database is down", false),
+            ("", "anything", false),
+        ] {
+            assert_eq!(file(secret).is_quoted_in(text), expected, "{secret} {text}");
+        }
+    }
 }

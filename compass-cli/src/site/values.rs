@@ -86,13 +86,19 @@ impl Values {
 
     /// Returns the values of some variables. Rendering leaves other variables as they are.
     pub(crate) fn only(&self, names: &BTreeSet<String>) -> SiteValues {
-        let text = |name: &str| {
-            let secret = self.secrets.get(name).map(Secret::reveal);
-            secret.or_else(|| self.texts.get(name).map(String::as_str)).map(str::to_owned)
-        };
-        let values = names.iter().filter_map(|name| Some((name, text(name)?)));
+        let values = names.iter().filter_map(|name| Some((name, self.text(name)?)));
         let site = SiteValues::default().keep_unset();
         values.fold(site, |site, (name, value)| site.variable(name, value))
+    }
+
+    /// Returns the values of variables whose values are secret.
+    pub(crate) fn texts_of(&self, names: &[String]) -> Vec<Secret> {
+        names.iter().filter_map(|name| self.text(name)).map(Secret::new).collect()
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        let secret = self.secrets.get(name).map(Secret::reveal);
+        secret.or_else(|| self.texts.get(name).map(String::as_str))
     }
 
     /// Returns the values for output and receipts, in which secrets stay variables.

@@ -19,6 +19,10 @@ pub(crate) enum Behaviour {
     LosesAnswer,
     /// Answers 200 without storing the plugin.
     Forgets,
+    /// Refuses each request, with the token in the answer.
+    EchoesToken,
+    /// Refuses each change, with the manifest in one line of the answer.
+    EchoesBody,
 }
 
 #[derive(Debug)]
@@ -26,6 +30,8 @@ struct State {
     behaviour: Behaviour,
     plugins: BTreeMap<String, String>,
     requests: Vec<String>,
+    /// The number of answers with secrets.
+    echoes: usize,
 }
 
 pub(crate) struct PluginCenter {
@@ -39,7 +45,7 @@ impl PluginCenter {
     pub(crate) fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = State { behaviour, plugins: BTreeMap::new(), requests: Vec::new() };
+        let state = State { behaviour, plugins: BTreeMap::new(), requests: Vec::new(), echoes: 0 };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -54,6 +60,11 @@ impl PluginCenter {
     /// Returns the manifest of a plugin.
     pub(crate) fn plugin(&self, name: &str) -> Option<String> {
         self.state.lock().unwrap().plugins.get(name).cloned()
+    }
+
+    /// Returns the number of answers that contained secrets.
+    pub(crate) fn echoes(&self) -> usize {
+        self.state.lock().unwrap().echoes
     }
 
     /// Returns the requests that changed something.
@@ -110,6 +121,10 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
 fn answer(state: &mut State, request: &str, body: &str) -> (u16, String) {
     state.requests.push(request.to_owned());
     let (method, path) = request.split_once(' ').unwrap();
+    if state.behaviour == Behaviour::EchoesToken {
+        state.echoes += 1;
+        return (403, format!("Bearer {TOKEN} may not do this"));
+    }
     let name = path.strip_prefix("/plugins").unwrap().trim_start_matches('/');
     if method == "GET" {
         return match state.plugins.get(name) {
@@ -132,6 +147,12 @@ fn answer(state: &mut State, request: &str, body: &str) -> (u16, String) {
         }
         Behaviour::HalfAnswer => return (0, "{".to_owned()),
         Behaviour::Forgets => return (200, String::new()),
+        Behaviour::EchoesToken => unreachable!("refused above"),
+        Behaviour::EchoesBody => {
+            assert!(body.contains("hunter2"), "{body}");
+            state.echoes += 1;
+            return (400, format!("invalid: {}", body.lines().rev().collect::<Vec<_>>().join(" ")));
+        }
     }
     let name = if name.is_empty() { field(body, "name:") } else { name };
     if method == "POST" && state.plugins.contains_key(name) {

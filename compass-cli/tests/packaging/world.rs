@@ -53,8 +53,12 @@ impl World {
     }
 
     pub(crate) fn push(&self, name: &str, image: &SampleImage) {
+        self.push_tag(name, "v1", image);
+    }
+
+    pub(crate) fn push_tag(&self, name: &str, tag: &str, image: &SampleImage) {
         let repository: Repository = format!("release/{name}").parse().unwrap();
-        let tag: Tag = "v1".parse().unwrap();
+        let tag: Tag = tag.parse().unwrap();
         self.runtime.block_on(image.store(&self.storage, &repository, &tag)).unwrap();
     }
 

@@ -202,12 +202,12 @@ impl Installation {
         let failed: Vec<_> =
             self.images.iter().filter_map(|image| image.result.as_ref().err()).collect();
         let Some(first) = failed.first() else { return Ok(()) };
-        let message = format!(
-            "cannot install {}: {} of {} images were not pushed, the others were",
-            self.shown,
-            failed.len(),
-            self.images.len()
-        );
+        let all = self.images.len();
+        let what = match failed.len() {
+            count if count == all => format!("none of its {all} images was pushed"),
+            count => format!("{count} of {all} images were not pushed, the others were"),
+        };
+        let message = format!("cannot install {}: {what}", self.shown);
         Err(CliError {
             message,
             causes: failed.iter().map(ToString::to_string).collect(),

@@ -15,6 +15,9 @@ use crate::site::receipts::{History, Journal};
 /// The part of the command that is replaced by the path of the file.
 const PLACEHOLDER: &str = "{}";
 
+/// The environment variable with the path of the file in the package.
+const PATH_VARIABLE: &str = "COMPASS_FILE";
+
 /// Checks that the command takes a file.
 pub(super) fn check(command: &str) -> Result<()> {
     match command.contains(PLACEHOLDER) {
@@ -90,7 +93,7 @@ async fn run_one(
     drop(written);
     let mut child = tokio::process::Command::new("sh");
     let script = command.replace(PLACEHOLDER, &shell_word(&path.display().to_string()));
-    child.arg("-c").arg(script).stdin(Stdio::null());
+    child.arg("-c").arg(script).env(PATH_VARIABLE, &file.path).stdin(Stdio::null());
     // stdout is for the result of this program.
     child.stdout(std::io::stderr().as_fd().try_clone_to_owned()?).kill_on_drop(true);
     let status = child.status().await;

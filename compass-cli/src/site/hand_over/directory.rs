@@ -70,6 +70,7 @@ mod tests {
             public: String::new(),
             full: String::new(),
             secret_variables: Vec::new(),
+            secrets: Vec::new(),
         };
         let path = |name, file: &RenderedFile| {
             path_of(Path::new("out"), Release { kind: "plugin", name, version: "v1" }, file)

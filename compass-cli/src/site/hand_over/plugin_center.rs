@@ -118,16 +118,11 @@ impl PluginCenter {
             _ => answer,
         };
         if !(200..300).contains(&answer.status) {
-            let is_secret = !file.secret_variables.is_empty();
-            return Err(if is_secret {
-                // The answer may quote the manifest.
-                self.refused(
-                    answer.status,
-                    "its text is not shown, because the manifest has secrets",
-                )
-            } else {
-                self.refused(answer.status, &answer.first_line())
-            });
+            let text = match file.is_quoted_in(&answer.first_line()) {
+                false => answer.first_line(),
+                true => "its text is not shown, because it may quote a secret".to_owned(),
+            };
+            return Err(self.refused(answer.status, &text));
         }
         match self.version(release.name).await? {
             Some(version) if version == release.version => Ok(()),

@@ -1,0 +1,64 @@
+//! `compass install` of a version that shares layers with the one before reads and sends the new ones.
+
+use std::process::Command;
+
+use compass_registry::testing::{SampleImage, random_bytes};
+
+use super::Site;
+use super::registry::SiteRegistry;
+use super::world::ran;
+
+const SHARED: usize = 4 << 20;
+const NEW: usize = 300_000;
+
+/// Runs a command, and returns the bytes that it read; `None` if the system does not count them.
+///
+/// The kernel adds the counts of a process to those of the shell that waits for it.
+fn read_bytes(command: &Command) -> Option<u64> {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "\"$@\" >&2 || exit; cat /proc/$$/io", "sh"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.current_dir(command.get_current_dir().unwrap());
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ran = ran(&mut shell);
+    let counts = String::from_utf8(ran.out).unwrap();
+    let read = counts.lines().find_map(|line| line.strip_prefix("rchar: "));
+    assert!(read.is_some() || ran.error.contains("/proc/"), "{}", ran.error);
+    read.map(|read| read.parse().unwrap())
+}
+
+#[test]
+fn install_reads_and_sends_only_new_layers() {
+    let mut site = Site::new();
+    let registry = SiteRegistry::start();
+    site.place = format!("{}/site", registry.host);
+    let layers = |new: u64| -> Vec<Vec<u8>> {
+        let shared = (1..=4).map(|seed| random_bytes(seed, SHARED));
+        shared.chain([random_bytes(new, NEW)]).collect()
+    };
+    site.world.push("gpu", &SampleImage::with_layers(layers(100)));
+    let first = site.package("v1.0.0");
+    assert_eq!(site.install(&first, &[]).code, 0);
+
+    let next = SampleImage::with_layers(layers(101));
+    site.world.push("gpu", &next);
+    let second = site.package("v1.1.0");
+    let before = registry.received();
+    let arguments = ["install", &second, "--registry", &site.place, "--on-existing-tag", "move"];
+    let command = site.world.command(&arguments);
+    let read = read_bytes(&command);
+
+    let config = next.blobs[0].len() as u64;
+    assert_eq!(registry.received() - before, NEW as u64 + config);
+    match read {
+        // The program, its libraries and the answers of the registry are small.
+        Some(read) => assert!(read < (NEW + SHARED / 4) as u64, "{read}"),
+        None => eprintln!("SKIPPED: the system does not count the bytes that processes read"),
+    }
+    let listed = site.run(&["installed", "--format", "json"]);
+    let listed: serde_json::Value = serde_json::from_slice(&listed.out).unwrap();
+    let digest = next.manifest.digest().to_string();
+    assert_eq!(listed["installed"][0]["images"][0]["digest"], digest);
+    let again = site.install(&second, &[]);
+    assert!(String::from_utf8_lossy(&again.out).contains(&digest), "{}", again.error);
+}
