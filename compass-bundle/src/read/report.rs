@@ -44,7 +44,10 @@ impl VerifyReport {
     ///
     /// # Errors
     /// If the `.sha256` cannot be read.
-    pub async fn compare_checksum(&mut self, source: &dyn BundleSource) -> Result<(), Error> {
+    pub(crate) async fn compare_checksum(
+        &mut self,
+        source: &dyn BundleSource,
+    ) -> Result<(), Error> {
         let Some(digest) = self.digest else { return Ok(()) };
         match source.checksum().await {
             Ok(written) => self.checksum = written.map(|written| written == digest),
