@@ -133,10 +133,10 @@ impl Record {
         };
         let json = serde_json::to_string(&stored).unwrap_or_default();
         let mut line = RECORD.to_owned();
-        // These characters could end the HTML comment. In JSON they occur only in strings.
+        // `>` could end the HTML comment. In JSON, both characters occur only in strings.
         for c in json.chars() {
             let _ = match c {
-                '-' | '<' | '>' => write!(line, "\\u{:04x}", u32::from(c)),
+                '<' | '>' => write!(line, "\\u{:04x}", u32::from(c)),
                 c => write!(line, "{c}"),
             };
         }
@@ -146,6 +146,8 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn comment(id: u64, author: u64, body: String) -> Comment {
@@ -168,6 +170,30 @@ mod tests {
         let line = record.to_line();
         assert_eq!(line.matches("-->").count(), 1);
         assert_eq!(Record::parse(&format!("{MARKER}\ntext\n{line}\n")), record);
+    }
+
+    proptest! {
+        #[test]
+        fn record_any_text_round_trips(
+            texts in prop::array::uniform5("\\PC{0,8}|-->|<!--|\n"),
+            numbers in any::<(Option<u64>, i64, i64)>(),
+        ) {
+            let [to, by, release_files, state, text] = texts;
+            let mut grant = Grant::new(to, by, release_files.clone());
+            (grant.comment, grant.written) = (numbers.0, numbers.1);
+            let failure = Some(Failure { state, release_files: release_files.clone(), text });
+            let record =
+                Record { grants: vec![grant], release_files, valid_after: numbers.2, failure };
+            let line = record.to_line();
+            prop_assert_eq!((line.matches("-->").count(), line.lines().count()), (1, 1));
+            prop_assert_eq!(Record::parse(&line), record);
+        }
+
+        #[test]
+        fn record_of_any_comment_is_read(body in any::<String>()) {
+            prop_assert_eq!(Record::parse(&body), Record::default());
+            Record::parse(&format!("{RECORD}{body} -->"));
+        }
     }
 
     #[test]
