@@ -106,6 +106,8 @@ pub(super) fn affected(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(event: &str, payload: &str) -> Affected {
@@ -129,6 +131,25 @@ mod tests {
             ("check_run", r#""pull_request":{"number":1}"#, Affected::Nothing),
         ] {
             assert_eq!(read(event, &format!("{{{fields},{here}}}")), expected, "{event} {fields}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn affected_any_json_is_read(
+            event in prop::sample::select(vec!["pull_request", "issue_comment", "push", "label", "ping"]),
+            key in prop::sample::select(vec!["pull_request", "issue", "ref", "repository", "x"]),
+            value in "null|-?[1-9][0-9]{0,25}|\"[a-z/]{0,20}\"|\\[\\]|\\{\"(number|full_name)\":(-?[1-9][0-9]{0,25}|\"[a-z/]{0,9}\")\\}",
+        ) {
+            let payload = format!("{{\"{key}\":{value}}}");
+            let repository = "a/b".parse().unwrap();
+            prop_assert!(affected(event, payload.as_bytes(), &repository).is_ok(), "{payload}");
+        }
+
+        #[test]
+        fn affected_any_bytes_do_not_panic(bytes in any::<Vec<u8>>()) {
+            let repository = "a/b".parse().unwrap();
+            drop(affected("pull_request", bytes.as_slice(), &repository));
         }
     }
 

@@ -266,6 +266,8 @@ fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn receipts() -> (tempfile::TempDir, Receipts) {
@@ -291,6 +293,19 @@ mod tests {
         assert_eq!(directories.len(), names.len());
         for safe in directories {
             assert!(!safe.contains(['/', '\0']) && !safe.starts_with('.'), "{safe}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn receipt_of_any_bytes_is_refused(
+            bytes in prop_oneof![any::<Vec<u8>>(), "\\{\"formatVersion\":[0-9]{1,12},\"x\":.{0,9}\\}".prop_map(String::into_bytes)],
+        ) {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(file.path(), bytes).unwrap();
+            let error = read(file.path()).unwrap_err();
+            prop_assert!(error.message.starts_with("cannot read the receipt "), "{}", error.message);
         }
     }
 

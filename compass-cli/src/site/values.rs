@@ -216,3 +216,27 @@ fn invalid(source: &SourceFile, offset: usize, what: &str) -> CliError {
     let position = source.position(offset);
     CliError::usage(format!("{}:{}:{}: {what}", source.path(), position.line, position.column))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn values_file_is_read_or_located(text in "([a-c.]{1,3}:( [0-9a-z\\[{'\"|~&*-]{0,4})?\n ?){0,5}|.{0,30}") {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            let mut values = Values::default();
+            match values.read_file(file.path()) {
+                Ok(()) => prop_assert!(values.secrets.is_empty() && values.named.is_empty()),
+                Err(error) => {
+                    let place = error.message.trim_start_matches(&*file.path().to_string_lossy());
+                    prop_assert!(place.starts_with(':'), "{}", error.message);
+                }
+            }
+        }
+    }
+}
