@@ -3,12 +3,11 @@
 mod layout;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::ErrorKind;
 use std::ops::Range;
 
 use async_trait::async_trait;
 use compass_registry::layout::OciLayout;
-use compass_registry::storage::{Storage, Upload};
+use compass_registry::storage::Storage;
 use compass_registry::{
     ByteStream, Digest, Error as RegistryError, ImageSource as _, RawManifest, Repository, Tag,
     TagOrDigest,
@@ -162,10 +161,6 @@ impl ImageCatalog {
     }
 }
 
-fn read_only() -> RegistryError {
-    RegistryError::io("cannot write", ErrorKind::ReadOnlyFilesystem.into())
-}
-
 #[async_trait]
 impl Storage for ImageCatalog {
     async fn blob_size(
@@ -192,23 +187,6 @@ impl Storage for ImageCatalog {
         }
     }
 
-    async fn begin_upload(&self, _: &Repository) -> Result<Box<dyn Upload>, RegistryError> {
-        Err(read_only())
-    }
-
-    async fn mount_blob(
-        &self,
-        _: Option<&Repository>,
-        _: &Repository,
-        _: &Digest,
-    ) -> Result<bool, RegistryError> {
-        Err(read_only())
-    }
-
-    async fn delete_blob(&self, _: &Repository, _: &Digest) -> Result<bool, RegistryError> {
-        Err(read_only())
-    }
-
     async fn manifest(
         &self,
         repository: &Repository,
@@ -220,23 +198,6 @@ impl Storage for ImageCatalog {
             TagOrDigest::Digest(digest) => Some(digest),
         };
         Ok(digest.and_then(|digest| images.manifests.get(digest)).cloned())
-    }
-
-    async fn put_manifest(
-        &self,
-        _: &Repository,
-        _: &RawManifest,
-        _: Option<&Tag>,
-    ) -> Result<(), RegistryError> {
-        Err(read_only())
-    }
-
-    async fn delete_manifest(
-        &self,
-        _: &Repository,
-        _: &TagOrDigest,
-    ) -> Result<bool, RegistryError> {
-        Err(read_only())
     }
 
     async fn referrers(

@@ -96,6 +96,14 @@ fn serve_tls_and_login_work_with_others() {
          ! grep -e hunter2 -e cm9ib3Q6aHVudGVyMg serve.log"
     ));
     world.same_files("unpacked/rootfs");
+    // A renewed certificate is used without a restart.
+    world.sh(&format!(
+        "openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -set_serial 0x4711 \
+             -out renewed.crt -days 2 -extfile extensions
+         mv renewed.crt server.crt
+         serial() {{ openssl s_client -connect {host} </dev/null 2>&1 | openssl x509 -noout -serial; }}
+         for _ in $(seq 60); do serial | grep -q 4711 && exit; sleep 0.5; done; exit 1"
+    ));
     // The client of compass trusts the certificate by the policy.
     world.sh(&format!(
         "printf 'version: 1\\nregistries: {{hosts: {{\"{host}\": {{ca: ../ca.crt}}}}}}\\n' > repo/.compass.yaml

@@ -21,11 +21,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::{Notify, Semaphore};
 
-use self::download::Download;
+use self::download::{Begun, Download};
 use self::lookup::Upstream;
 use self::space::Space;
 use crate::client::Client;
-use crate::storage::{DiskStorage, Metric, Storage, Upload};
+use crate::storage::{DiskStorage, Metric, Storage};
 use crate::{
     ByteStream, Descriptor, Digest, Error, ImageSource as _, RawManifest, Repository, Tag,
     TagOrDigest,
@@ -144,7 +144,11 @@ impl PullThroughCache {
         let disk = &self.0.disk;
         if Storage::blob_size(disk, repository, digest).await?.is_none() {
             let is_known = self.sizes().contains_key(&(repository.clone(), *digest));
-            if !is_known || !disk.mount_blob(None, repository, digest).await? {
+            if !is_known {
+                return Ok(None);
+            }
+            if !disk.mount_blob(None, repository, digest).await? {
+                self.space().forget(digest);
                 return Ok(None);
             }
         }
@@ -180,6 +184,12 @@ impl PullThroughCache {
     }
 }
 
+/// Describes a blob that no manifest describes.
+fn unnamed_blob(digest: Digest, size: u64) -> Descriptor {
+    let media_type = "application/octet-stream".to_owned();
+    Descriptor { media_type, digest, size, platform: None }
+}
+
 /// Marks a directory as a cache.
 async fn mark(directory: &Path) -> Result<(), Error> {
     let failed = |error| Error::io(format!("cannot open {}", directory.display()), error);
@@ -198,10 +208,6 @@ async fn mark(directory: &Path) -> Result<(), Error> {
         }
     }
     tokio::fs::write(&marker, MARKER_TEXT).await.map_err(failed)
-}
-
-fn read_only() -> Error {
-    Error::io("cannot write to a cache", std::io::ErrorKind::ReadOnlyFilesystem.into())
 }
 
 #[async_trait]
@@ -223,40 +229,26 @@ impl Storage for PullThroughCache {
         digest: &Digest,
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
-        if let Some(bytes) = self.cached_blob(repository, digest, &range).await? {
-            return Ok(bytes);
-        }
-        let size = self.upstream_size(repository, digest).await?;
-        let missing = || Error::NotFound { what: format!("{repository}@{digest}") };
-        let size = size.ok_or_else(missing)?;
-        let range = range.start..range.end.min(size);
-        match self.download(repository, digest, size).await? {
-            Some(download) => Ok(download.follow(range)),
-            None => {
-                Counters::add(&self.0.counters.uncached, 1);
-                let descriptor =
-                    Descriptor { media_type: String::new(), digest: *digest, size, platform: None };
-                let client = self.0.upstream.client();
-                self.upstream_result(client.blob(repository, &descriptor, range).await)
+        loop {
+            if let Some(bytes) = self.cached_blob(repository, digest, &range).await? {
+                return Ok(bytes);
+            }
+            let size = self.upstream_size(repository, digest).await?;
+            let missing = || Error::NotFound { what: format!("{repository}@{digest}") };
+            let size = size.ok_or_else(missing)?;
+            let range = range.start..range.end.min(size);
+            match self.download(repository, digest, size).await? {
+                Begun::Running(download) => return Ok(download.follow(range)),
+                // Another request has fetched it since this one looked.
+                Begun::Cached => {}
+                Begun::TooLarge => {
+                    Counters::add(&self.0.counters.uncached, 1);
+                    let blob = unnamed_blob(*digest, size);
+                    let client = self.0.upstream.client();
+                    return self.upstream_result(client.blob(repository, &blob, range).await);
+                }
             }
         }
-    }
-
-    async fn begin_upload(&self, _: &Repository) -> Result<Box<dyn Upload>, Error> {
-        Err(read_only())
-    }
-
-    async fn mount_blob(
-        &self,
-        _: Option<&Repository>,
-        _: &Repository,
-        _: &Digest,
-    ) -> Result<bool, Error> {
-        Err(read_only())
-    }
-
-    async fn delete_blob(&self, _: &Repository, _: &Digest) -> Result<bool, Error> {
-        Err(read_only())
     }
 
     async fn manifest(
@@ -273,19 +265,6 @@ impl Storage for PullThroughCache {
             self.touch(&manifest.digest());
         }
         Ok(manifest)
-    }
-
-    async fn put_manifest(
-        &self,
-        _: &Repository,
-        _: &RawManifest,
-        _: Option<&Tag>,
-    ) -> Result<(), Error> {
-        Err(read_only())
-    }
-
-    async fn delete_manifest(&self, _: &Repository, _: &TagOrDigest) -> Result<bool, Error> {
-        Err(read_only())
     }
 
     async fn referrers(

@@ -33,9 +33,11 @@ pub(crate) use chunked_read::read_chunks;
 #[cfg(feature = "disk")]
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
-pub use metric::Metric;
+pub use metric::{Metric, prometheus_head};
 
 /// Stores the blobs, manifests and tags of repositories.
+///
+/// The methods that write fail by default, so that a read-only storage implements the others only.
 ///
 /// # Contract
 /// - A blob belongs only to the repositories that it was uploaded to or mounted into.
@@ -68,19 +70,25 @@ pub trait Storage: Send + Sync + 'static {
     ) -> Result<ByteStream, Error>;
 
     /// Starts the upload of a blob.
-    async fn begin_upload(&self, repository: &Repository) -> Result<Box<dyn Upload>, Error>;
+    async fn begin_upload(&self, _repository: &Repository) -> Result<Box<dyn Upload>, Error> {
+        Err(read_only())
+    }
 
     /// Adds a blob of one repository, or of any if `from` is `None`, to another one. Returns
     /// `false` if it does not exist.
     async fn mount_blob(
         &self,
-        from: Option<&Repository>,
-        to: &Repository,
-        digest: &Digest,
-    ) -> Result<bool, Error>;
+        _from: Option<&Repository>,
+        _to: &Repository,
+        _digest: &Digest,
+    ) -> Result<bool, Error> {
+        Err(read_only())
+    }
 
     /// Removes a blob from a repository. Returns `false` if it does not exist.
-    async fn delete_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error>;
+    async fn delete_blob(&self, _repository: &Repository, _digest: &Digest) -> Result<bool, Error> {
+        Err(read_only())
+    }
 
     /// Reads a manifest.
     async fn manifest(
@@ -92,17 +100,21 @@ pub trait Storage: Send + Sync + 'static {
     /// Writes a manifest, and points a tag at it.
     async fn put_manifest(
         &self,
-        repository: &Repository,
-        manifest: &RawManifest,
-        tag: Option<&Tag>,
-    ) -> Result<(), Error>;
+        _repository: &Repository,
+        _manifest: &RawManifest,
+        _tag: Option<&Tag>,
+    ) -> Result<(), Error> {
+        Err(read_only())
+    }
 
     /// Removes a tag, or a manifest with all its tags. Returns `false` if it does not exist.
     async fn delete_manifest(
         &self,
-        repository: &Repository,
-        reference: &TagOrDigest,
-    ) -> Result<bool, Error>;
+        _repository: &Repository,
+        _reference: &TagOrDigest,
+    ) -> Result<bool, Error> {
+        Err(read_only())
+    }
 
     /// Returns the digests of the manifests whose subject is `subject`, in order.
     async fn referrers(
@@ -121,6 +133,10 @@ pub trait Storage: Send + Sync + 'static {
     fn metrics(&self) -> Vec<Metric> {
         Vec::new()
     }
+}
+
+fn read_only() -> Error {
+    Error::io("cannot write to the storage", std::io::ErrorKind::ReadOnlyFilesystem.into())
 }
 
 /// An upload of a blob. Dropping it before [`Upload::commit`] discards it.

@@ -9,11 +9,12 @@ use bytes::{Bytes, BytesMut};
 use compass_registry::http::HttpOptions;
 use compass_registry::{Digest, RetryPolicy};
 use futures_util::stream::BoxStream;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::Error;
 use crate::read::{BundleSource, MAX_CHECKSUM, remote_checksum};
+use crate::store::plain_client::PlainClient;
 use crate::store::range_stream::{RangeResponses, stream_range};
 use crate::store::redact_url;
 use crate::write::CHECKSUM_END;
@@ -28,6 +29,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct HttpFile {
     client: Client,
+    /// Reads streams, if it can.
+    plain: Option<PlainClient>,
     url: Url,
     /// The URL without secrets.
     shown: String,
@@ -44,7 +47,8 @@ impl HttpFile {
         let shown = redact_url(address);
         let url: Url = address.parse().map_err(|_| Error::invalid_address(address, "not a URL"))?;
         let client = client().map_err(|error| Error::store("read", &shown, error))?;
-        let mut file = Self { client, url, shown, size: 0 };
+        let plain = PlainClient::for_url(url.as_str(), IDLE_TIMEOUT);
+        let mut file = Self { client, plain, url, shown, size: 0 };
         let response = with_retry(|| file.get(0..1)).await?;
         file.size = total_size(&response)
             .ok_or_else(|| file.refused("the server does not support range requests"))?;
@@ -76,10 +80,28 @@ impl HttpFile {
     }
 
     async fn get(&self, range: Range<u64>) -> Result<Response, Error> {
-        let asked = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-        let request = self.client.get(self.url.clone());
-        let request = request.header(RANGE, asked).header(ACCEPT_ENCODING, "identity");
-        let response = request.send().await.map_err(|error| self.unsent(error))?;
+        let request = self.client.get(self.url.clone()).headers(range_headers(&range));
+        self.check_status(request.send().await.map_err(|error| self.unsent(error))?)
+    }
+
+    /// Requests a range of the file that was opened, to be read as a stream.
+    async fn open_stream(&self, range: Range<u64>) -> Result<Response, Error> {
+        let start = range.start;
+        self.check_range(self.get_in_parts(range).await?, start)
+    }
+
+    /// Requests a range, whose bytes are read in small parts if possible.
+    async fn get_in_parts(&self, range: Range<u64>) -> Result<Response, Error> {
+        let Some(plain) = &self.plain else { return self.get(range).await };
+        let response = plain.get(self.url.as_str(), range_headers(&range)).await;
+        let response = response.map_err(|error| self.failed(error))?;
+        match response.status().is_redirection() {
+            true => self.get(range).await,
+            false => self.check_status(response),
+        }
+    }
+
+    fn check_status(&self, response: Response) -> Result<Response, Error> {
         match response.status() {
             StatusCode::PARTIAL_CONTENT => Ok(response),
             StatusCode::OK => {
@@ -92,10 +114,8 @@ impl HttpFile {
         }
     }
 
-    /// Requests a range of the file that was opened.
-    async fn get_range(&self, range: Range<u64>) -> Result<Response, Error> {
-        let start = range.start;
-        let response = self.get(range).await?;
+    /// Checks that a response is a range of the file that was opened.
+    fn check_range(&self, response: Response, start: u64) -> Result<Response, Error> {
         if range_start(&response) != Some(start) || total_size(&response) != Some(self.size) {
             return Err(self.refused("the server returned another range than requested"));
         }
@@ -104,7 +124,8 @@ impl HttpFile {
 
     async fn read_once(&self, range: Range<u64>) -> Result<Bytes, Error> {
         let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        let mut response = self.get_range(range).await?;
+        let start = range.start;
+        let mut response = self.check_range(self.get(range).await?, start)?;
         let mut bytes = BytesMut::with_capacity(wanted);
         while let Some(chunk) =
             response.chunk().await.map_err(|error| self.failed(error.without_url()))?
@@ -170,12 +191,21 @@ impl BundleSource for HttpFile {
 #[async_trait]
 impl RangeResponses for HttpFile {
     async fn respond(&self, range: Range<u64>) -> Result<Response, Error> {
-        with_retry(|| self.get_range(range.clone())).await
+        with_retry(|| self.open_stream(range.clone())).await
     }
 
     fn failed(&self, why: Box<dyn std::error::Error + Send + Sync>) -> Error {
         Error::store("read", &self.shown, why)
     }
+}
+
+fn range_headers(range: &Range<u64>) -> HeaderMap {
+    let range = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+    let mut headers =
+        HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+    // The text has ASCII characters only.
+    headers.extend(HeaderValue::try_from(range).map(|range| (RANGE, range)));
+    headers
 }
 
 /// A reason for which a retry would fail again.
@@ -216,6 +246,10 @@ fn range_start(response: &Response) -> Option<u64> {
 }
 
 /// Builds a client that fails after [`IDLE_TIMEOUT`].
+///
+/// Each stream has a connection of its own. With HTTP/2, streams that are read slowly would fill the
+/// window of a shared connection, and block the others.
 pub(super) fn client() -> Result<Client, compass_registry::Error> {
-    HttpOptions::default().connect_timeout(IDLE_TIMEOUT).read_timeout(Some(IDLE_TIMEOUT)).build()
+    let options = HttpOptions::default().connect_timeout(IDLE_TIMEOUT);
+    options.read_timeout(Some(IDLE_TIMEOUT)).http1_only(true).build()
 }

@@ -29,7 +29,7 @@ use compass_registry::{ImageSource, Progress};
 use reqwest::redirect::Policy;
 
 use self::address::{ObjectAddress, Provider};
-use self::client::Client;
+use self::client::{Client, HttpClients};
 pub use self::diagnose::StoreCheck;
 pub use self::inventory::UnfinishedUpload;
 pub use self::object_file::ObjectFile;
@@ -43,6 +43,7 @@ use super::{
 };
 use crate::format::document::BundleDocument;
 use crate::read::LocalFile;
+use crate::store::plain_client::PlainClient;
 use crate::{Bundle, BundlePlan, Error, WriteOptions};
 
 /// A bucket, or a prefix of keys in it.
@@ -224,8 +225,19 @@ fn connect(address: &str, options: &StoreOptions) -> Result<(Client, ObjectAddre
     let settings = Settings::find(&address, &options.environment, &files)?;
     let invalid = |error: String| Error::invalid_address(&address.shown, error);
     let http = http_client(&settings, options).map_err(invalid)?;
-    let client = Client::new(settings, &options.environment, http, options.retry);
+    let clients = HttpClients { http, plain: plain_client(&settings, options) };
+    let client = Client::new(settings, &options.environment, clients, options.retry);
     Ok((client, address))
+}
+
+/// Creates the client for long responses, unless the options set how requests are sent.
+fn plain_client(settings: &Settings, options: &StoreOptions) -> Option<PlainClient> {
+    if options.http.client.is_some() || matches!(options.http.proxy, Proxy::Url(_)) {
+        return None;
+    }
+    let endpoint = &settings.endpoint;
+    let url = format!("{}://{}/", endpoint.scheme(), endpoint.authority);
+    PlainClient::for_url(&url, options.retry.idle_timeout)
 }
 
 /// Creates the HTTP client of a bucket.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use compass_registry::storage::prometheus_head;
 use jiff::Timestamp;
 
 /// The content type of the text format of Prometheus.
@@ -64,9 +65,8 @@ impl Metrics {
 
     /// Formats the numbers.
     pub(super) fn text(&self, gauges: Gauges) -> String {
-        let mut text = String::new();
         let name = "compass_bot_deliveries_total";
-        head(&mut text, name, "Requests at /webhook, by their result.", "counter");
+        let mut text = prometheus_head(name, "Requests at /webhook, by their result.", true);
         let results = [
             ("accepted", &self.accepted),
             ("ignored", &self.ignored),
@@ -92,7 +92,7 @@ impl Metrics {
             ("scans_failed_total", "Scans that failed.", &self.failed_scans),
         ] {
             let name = format!("compass_bot_{name}");
-            head(&mut text, &name, help, "counter");
+            text.push_str(&prometheus_head(&name, help, true));
             let _ = writeln!(text, "{name} {}", counter.get());
         }
         for (name, help, value) in [
@@ -106,15 +106,11 @@ impl Metrics {
             ),
         ] {
             let name = format!("compass_bot_{name}");
-            head(&mut text, &name, help, "gauge");
+            text.push_str(&prometheus_head(&name, help, false));
             let _ = writeln!(text, "{name} {value}");
         }
         text
     }
-}
-
-fn head(text: &mut String, name: &str, help: &str, kind: &str) {
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
 #[cfg(test)]

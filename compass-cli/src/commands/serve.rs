@@ -2,6 +2,7 @@
 
 mod hosts_toml;
 mod login;
+mod tls_files;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -12,13 +13,14 @@ use std::time::Duration;
 use compass_bundle::store::open_source;
 use compass_bundle::{Bundle, Error as BundleError, ImageCatalog};
 use compass_registry::Error;
-use compass_registry::server::{Server, ServerOptions, TlsIdentity};
+use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::{DiskStorage, Storage};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 use self::hosts_toml::HostsToml;
 use self::login::basic_auth;
+use self::tls_files::TlsFiles;
 use self::upstream::{Upstream, open_cache, parse_size, parse_upstream};
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
@@ -177,12 +179,15 @@ async fn serve(
     output: &Output,
 ) -> Result<ExitCode> {
     let login = basic_auth(args.user.as_deref(), args.password_file.as_deref())?;
-    let (has_login, tls) = (login.is_some(), tls_identity(args)?);
-    let is_tls = tls.is_some();
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Some(TlsFiles::open(certificate, key).await?),
+        _ => None,
+    };
+    let (has_login, is_tls) = (login.is_some(), tls.is_some());
     let options = ServerOptions::default()
         .basic_auth(login)
         .read_only(!description.is_writable)
-        .tls(tls)
+        .tls(tls.as_ref().map(TlsFiles::identity))
         .max_streams(usize::try_from(args.max_streams).unwrap_or(usize::MAX))
         .body_idle_timeout(Duration::from_secs(args.body_idle_timeout));
     raise_open_file_limit();
@@ -201,6 +206,9 @@ async fn serve(
         },
         || format!("{host} serves {}; stop it with Ctrl-C\n", description.text),
     );
+    if let Some(files) = tls {
+        tokio::spawn(files.watch());
+    }
     server.stopped().await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -215,16 +223,6 @@ fn warn_of_exposure(description: &Description, has_login: bool, is_tls: bool, ou
     if has_login && !is_tls {
         output.warn("passwords are sent without encryption: use `--tls-cert` and `--tls-key`");
     }
-}
-
-fn tls_identity(args: &Args) -> Result<Option<TlsIdentity>> {
-    let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else { return Ok(None) };
-    let read = |path: &Path| {
-        std::fs::read(path)
-            .map_err(|error| CliError::usage(format!("cannot read {}: {error}", path.display())))
-    };
-    let identity = TlsIdentity::from_pem(&read(certificate)?, &read(key)?)?;
-    Ok(Some(identity))
 }
 
 /// Validates the form `HOST:PORT`. Listening fails later if the address is not available.

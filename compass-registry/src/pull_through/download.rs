@@ -13,7 +13,7 @@ use tempfile::TempPath;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use super::{Counters, PullThroughCache};
+use super::{Counters, PullThroughCache, unnamed_blob};
 use crate::storage::chunked_read::stream_file;
 use crate::{ByteStream, Descriptor, Digest, Error, Repository, open_blob};
 
@@ -31,11 +31,21 @@ pub(super) struct Download {
 }
 
 /// The result of starting a download.
-enum Begun {
+pub(super) enum Begun {
     /// The blob is being fetched.
     Running(Arc<Download>),
-    /// The download may start; this content must be removed for it.
-    New(Vec<Digest>),
+    /// The blob is in the cache.
+    Cached,
+    /// The blob does not fit into the cache.
+    TooLarge,
+}
+
+/// Whether a download may start.
+enum Admission {
+    /// It need not.
+    Unneeded(Begun),
+    /// It may; this content must be removed for it.
+    Granted(Vec<Digest>),
     /// Other blobs that are being fetched take the space.
     NoSpace,
 }
@@ -98,16 +108,18 @@ async fn written_after(
 }
 
 impl PullThroughCache {
-    /// Starts to fetch a blob, or returns the download in progress. Returns `None` if the blob does
-    /// not fit into the cache.
+    /// Starts to fetch a blob, unless it is being fetched or in the cache.
     pub(super) async fn download(
         &self,
         repository: &Repository,
         digest: &Digest,
         size: u64,
-    ) -> Result<Option<Arc<Download>>, Error> {
+    ) -> Result<Begun, Error> {
         if size > self.space().max() {
-            return Ok(None);
+            return Ok(Begun::TooLarge);
+        }
+        if let Some(running) = self.downloads().get(digest) {
+            return Ok(Begun::Running(Arc::clone(running)));
         }
         let (file, unfinished) = self.0.disk.create_unfinished().await?;
         let new = Arc::new(Download {
@@ -116,35 +128,38 @@ impl PullThroughCache {
             unfinished: Mutex::new(Some(unfinished)),
             progress: watch::Sender::new(Progress::Written(0)),
         });
-        let (download, evicted) = loop {
+        let evicted = loop {
             let mut ended = pin!(self.0.download_ended.notified());
             ended.as_mut().enable();
-            match self.begin(&new, digest, size) {
-                Begun::Running(running) => return Ok(Some(running)),
-                Begun::New(evicted) => break (new, evicted),
-                Begun::NoSpace => ended.await,
+            match self.admit(&new, digest, size) {
+                Admission::Unneeded(begun) => return Ok(begun),
+                Admission::Granted(evicted) => break evicted,
+                Admission::NoSpace => ended.await,
             }
         };
-        let media_type = "application/octet-stream".to_owned();
-        let blob = Descriptor { media_type, digest: *digest, size, platform: None };
-        let (cache, repository, running) =
-            (self.clone(), repository.clone(), Arc::clone(&download));
+        let (blob, download) = (unnamed_blob(*digest, size), Arc::clone(&new));
+        let (cache, repository) = (self.clone(), repository.clone());
         tokio::spawn(async move {
-            let fetched = cache.fetch(&repository, &blob, &running, &evicted).await;
-            cache.finish(&blob, &running, fetched);
+            let fetched = cache.fetch(&repository, &blob, &download, &evicted).await;
+            cache.finish(&repository, &blob, &download, fetched);
         });
-        Ok(Some(download))
+        Ok(Begun::Running(new))
     }
 
-    /// Reserves the space for a download, unless the blob is being fetched.
-    fn begin(&self, new: &Arc<Download>, digest: &Digest, size: u64) -> Begun {
+    /// Reserves the space for a download.
+    fn admit(&self, new: &Arc<Download>, digest: &Digest, size: u64) -> Admission {
         let mut downloads = self.downloads();
         if let Some(running) = downloads.get(digest) {
-            return Begun::Running(Arc::clone(running));
+            return Admission::Unneeded(Begun::Running(Arc::clone(running)));
         }
-        let Some(evicted) = self.space().reserve(size) else { return Begun::NoSpace };
+        let mut space = self.space();
+        // A download that ended is in the cache before it leaves the list.
+        if space.contains(digest) {
+            return Admission::Unneeded(Begun::Cached);
+        }
+        let Some(evicted) = space.reserve(size) else { return Admission::NoSpace };
         downloads.insert(*digest, Arc::clone(new));
-        Begun::New(evicted)
+        Admission::Granted(evicted)
     }
 
     /// Fetches a blob, verifies it and adds it to the cache.
@@ -179,7 +194,13 @@ impl PullThroughCache {
     }
 
     /// Ends a download. Later requests find the blob in the cache, or fetch it again.
-    fn finish(&self, blob: &Descriptor, download: &Download, fetched: Result<(), Error>) {
+    fn finish(
+        &self,
+        repository: &Repository,
+        blob: &Descriptor,
+        download: &Download,
+        fetched: Result<(), Error>,
+    ) {
         match fetched {
             Ok(()) => {
                 self.space().insert(blob.digest, blob.size);
@@ -194,6 +215,8 @@ impl PullThroughCache {
                 );
                 Counters::add(&self.0.counters.upstream_errors, 1);
                 self.space().release(blob.size);
+                // A manifest may have named a wrong size.
+                self.sizes().remove(&(repository.clone(), blob.digest));
                 self.downloads().remove(&blob.digest);
                 download.progress.send_replace(Progress::Failed(Arc::new(error)));
             }

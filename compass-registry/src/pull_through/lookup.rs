@@ -90,8 +90,10 @@ impl Upstream {
         tags.insert(key, (Instant::now(), digest));
     }
 
+    /// Remembers a failure that each further request would wait for. Invalid responses arrive at once,
+    /// and may concern one repository only.
     fn note_failure(&self, error: &Arc<Error>) {
-        if is_down(error) {
+        if error.is_transient() || matches!(**error, Error::Unreachable { .. }) {
             let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
             *failure = Some((Instant::now(), Arc::clone(error)));
         }

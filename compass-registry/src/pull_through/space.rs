@@ -79,6 +79,18 @@ impl Space {
         self.order.insert(self.uses, digest);
     }
 
+    pub(super) fn contains(&self, digest: &Digest) -> bool {
+        self.entries.contains_key(digest)
+    }
+
+    /// Removes content that is not on the disk any more.
+    pub(super) fn forget(&mut self, digest: &Digest) {
+        if let Some(entry) = self.entries.remove(digest) {
+            self.order.remove(&entry.last_use);
+            self.release(entry.size);
+        }
+    }
+
     /// Records that content was used. Returns whether to write that to the disk.
     pub(super) fn touch(&mut self, digest: &Digest) -> bool {
         let Some(entry) = self.entries.get_mut(digest) else { return false };
@@ -145,11 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn insert_again_counts_size_once() {
+    fn insert_and_forget_count_size_once() {
         let mut space = space(100);
         add(&mut space, "a", 30);
         add(&mut space, "a", 30);
         assert_eq!(space.used(), 30);
         assert_eq!(space.order.len(), 1);
+        space.forget(&digest("a"));
+        assert_eq!((space.used(), space.order.len()), (0, 0));
+        assert!(!space.contains(&digest("a")));
     }
 }

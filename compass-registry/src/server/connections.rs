@@ -28,9 +28,11 @@ const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 /// The time limit for the handshake of TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The bytes of a response that may wait for a slow client in memory, and the maximum size of the
-/// headers of a request.
+/// The bytes of a response that may wait for a slow client in memory.
 const MAX_BUFFERED: usize = 128 << 10;
+
+/// The maximum size of the headers of a request in bytes.
+const MAX_HEADERS: usize = 64 << 10;
 
 /// The interval between two searches for an idle connection to close.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(250);
@@ -47,8 +49,8 @@ pub(super) async fn serve(
     let patience = options.connection_idle_timeout.min(MAX_TIMEOUT);
     let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(MAX_BUFFERED);
-    let tls = options.tls.as_ref().map(TlsIdentity::acceptor);
+    http.timer(TokioTimer::new()).header_read_timeout(patience);
+    http.max_buf_size(MAX_BUFFERED).max_header_size(MAX_HEADERS);
     loop {
         let (permit, socket) = tokio::select! {
             next = accept(&listener, &slots) => next,
@@ -57,7 +59,8 @@ pub(super) async fn serve(
         let activity = Arc::new(Activity::new());
         let service = router.clone().layer(Extension(Arc::clone(&activity)));
         let socket = TrackedStream::new(socket, Arc::clone(&activity));
-        let connection = Connection { http: http.clone(), service, tls: tls.clone(), patience };
+        let tls = options.tls.as_ref().map(TlsIdentity::acceptor);
+        let connection = Connection { http: http.clone(), service, tls, patience };
         let (watcher, place) = (graceful.watcher(), slots.register(activity));
         let number = place.number;
         let handle = connections.spawn(async move {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::storage::Metric;
+use crate::storage::{Metric, prometheus_head};
 
 /// The content type of the text format of Prometheus.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
@@ -49,9 +49,8 @@ impl Metrics {
 
     /// Formats the numbers of the server and of its storage.
     pub(super) fn text(&self, of_storage: &[Metric]) -> String {
-        let mut text = String::new();
         let name = "compass_registry_requests_total";
-        head(&mut text, name, "Requests, by the status of the response.", true);
+        let mut text = prometheus_head(name, "Requests, by the status of the response.", true);
         let requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
         for (status, count) in requests.iter() {
             // Writing to a string does not fail.
@@ -81,9 +80,8 @@ impl Metrics {
                 load(&self.0.failed_streams),
             ),
         ];
-        for Metric { name, help, is_counter, value } in own.iter().chain(of_storage) {
-            head(&mut text, name, help, *is_counter);
-            let _ = writeln!(text, "{name} {value}");
+        for metric in own.iter().chain(of_storage) {
+            let _ = write!(text, "{metric}");
         }
         text
     }
@@ -99,11 +97,6 @@ impl Drop for CountedStream {
     fn drop(&mut self) {
         self.0.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn head(text: &mut String, name: &str, help: &str, is_counter: bool) {
-    let kind = if is_counter { "counter" } else { "gauge" };
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! TLS for the connections of a server.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -10,11 +10,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Error;
 
-/// The certificate and key of a server.
+/// The certificate and key of a server. Clones share them.
 ///
 /// TLS uses rustls with ring. The process-wide provider of rustls is neither needed nor changed.
 #[derive(Clone)]
-pub struct TlsIdentity(Arc<ServerConfig>);
+pub struct TlsIdentity(Arc<RwLock<Arc<ServerConfig>>>);
 
 impl TlsIdentity {
     /// Reads a certificate, followed by those of its issuers, and its key, both in PEM form.
@@ -22,25 +22,23 @@ impl TlsIdentity {
     /// # Errors
     /// [`Error::InvalidOption`] if one of them cannot be read, or they do not belong together.
     pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, Error> {
-        let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
-        let chain = chain.ok().filter(|chain| !chain.is_empty());
-        let chain = chain
-            .ok_or_else(|| invalid("the TLS certificate", "expected certificates in PEM form"))?;
-        // The reason is not quoted, because it could contain a part of the key.
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|_| invalid("the TLS key", "expected a private key in PEM form"))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key));
-        let mut config =
-            config.map_err(|error| invalid("the TLS certificate and key", error.to_string()))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self(Arc::new(config)))
+        let config = server_config(certificate, key)?;
+        Ok(Self(Arc::new(RwLock::new(Arc::new(config)))))
+    }
+
+    /// Replaces the certificate and key, also in the servers that use a clone. Later connections use
+    /// the new ones.
+    ///
+    /// # Errors
+    /// As [`Self::from_pem`]. Then the previous ones stay in use.
+    pub fn replace(&self, certificate: &[u8], key: &[u8]) -> Result<(), Error> {
+        let config = Arc::new(server_config(certificate, key)?);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.0))
+        TlsAcceptor::from(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 
@@ -48,6 +46,24 @@ impl fmt::Debug for TlsIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TlsIdentity(…)")
     }
+}
+
+fn server_config(certificate: &[u8], key: &[u8]) -> Result<ServerConfig, Error> {
+    let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let chain =
+        chain.ok_or_else(|| invalid("the TLS certificate", "expected certificates in PEM form"))?;
+    // The reason is not quoted, because it could contain a part of the key.
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| invalid("the TLS key", "expected a private key in PEM form"))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key));
+    let mut config =
+        config.map_err(|error| invalid("the TLS certificate and key", error.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 fn invalid(what: &'static str, reason: impl Into<String>) -> Error {

@@ -251,15 +251,28 @@ impl Upload for FileUpload {
     async fn commit(mut self: Box<Self>, digest: &Digest) -> Result<(), Error> {
         let path = path_in(&self.directory, digest);
         let failed = |error| Error::io(format!("cannot write {}", path.display()), error);
-        if let Some(directory) = path.parent() {
-            tokio::fs::create_dir_all(directory).await.map_err(failed)?;
-        }
         self.flush().await.map_err(failed)?;
-        let file = Arc::clone(&self.file);
-        let synced = spawn_blocking(move || file.file().sync_data()).await;
-        synced.map_err(io::Error::from).and_then(|synced| synced).map_err(failed)?;
-        self.path.persist(&path).map_err(|error| failed(error.error))
+        let file = self.file;
+        persist(path, self.path, move || file.file().sync_data()).await
     }
+}
+
+/// Syncs a complete file, and gives it its final name.
+pub(super) async fn persist(
+    path: PathBuf,
+    unfinished: TempPath,
+    sync: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<(), Error> {
+    let shown = path.display().to_string();
+    let persisted = spawn_blocking(move || {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        sync()?;
+        unfinished.persist(&path).map_err(|error| error.error)
+    });
+    let persisted = persisted.await.map_err(io::Error::from).and_then(|persisted| persisted);
+    persisted.map_err(|error| Error::io(format!("cannot write {shown}"), error))
 }
 
 fn cleanup_error(directory: &Path, error: io::Error) -> Error {

@@ -1,5 +1,7 @@
 //! Numbers for monitoring.
 
+use std::fmt;
+
 /// A number about a storage, which the server publishes for monitoring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,4 +26,18 @@ impl Metric {
     pub fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
         Self { name, help, is_counter: false, value }
     }
+}
+
+impl fmt::Display for Metric {
+    /// Formats the number in the text format of Prometheus.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, help, is_counter, value } = self;
+        write!(f, "{}{name} {value}\n", prometheus_head(name, help, *is_counter))
+    }
+}
+
+/// Formats the lines before the values of a metric, in the text format of Prometheus.
+pub fn prometheus_head(name: &str, help: &str, is_counter: bool) -> String {
+    let kind = if is_counter { "counter" } else { "gauge" };
+    format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")
 }

@@ -21,6 +21,7 @@ use self::response::{
     CopiedPart, InitiatedUpload, ObjectsPage, PartsPage, UploadsPage, Versioning, parse, unquoted,
 };
 pub(super) use self::response::{ListedObject, ListedPart, ListedUpload};
+pub(super) use self::transport::HttpClients;
 use self::transport::{Answer, MAX_DOCUMENT, Rejection, Transport, text_header};
 use super::address::Provider;
 use super::checksum::{Comparison, PartChecksum, StoredChecksum};
@@ -44,7 +45,7 @@ impl Client {
     pub(super) fn new(
         settings: Settings,
         environment: &StoreEnvironment,
-        http: reqwest::Client,
+        http: HttpClients,
         retry: RetryPolicy,
     ) -> Self {
         Self { transport: Transport::new(settings, environment, http, retry) }

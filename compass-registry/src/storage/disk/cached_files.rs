@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::{DiskStorage, remove, write_atomic};
 use crate::storage::Storage as _;
+use crate::storage::blob_files::persist;
 use crate::{Algorithm, Digest, Error, Repository};
 
 impl DiskStorage {
@@ -69,17 +70,8 @@ impl DiskStorage {
         file: &Arc<File>,
         unfinished: TempPath,
     ) -> Result<(), Error> {
-        let (path, file) = (self.blobs.path(digest), Arc::clone(file));
-        let shown = path.display().to_string();
-        let adopted = spawn_blocking(move || {
-            file.sync_data()?;
-            if let Some(directory) = path.parent() {
-                std::fs::create_dir_all(directory)?;
-            }
-            unfinished.persist(&path).map_err(|error| error.error)
-        });
-        let adopted = adopted.await.map_err(std::io::Error::from).and_then(|adopted| adopted);
-        adopted.map_err(|error| Error::io(format!("cannot write {shown}"), error))?;
+        let file = Arc::clone(file);
+        persist(self.blobs.path(digest), unfinished, move || file.sync_data()).await?;
         write_atomic(&self.link_path(repository, digest), b"").await
     }
 }

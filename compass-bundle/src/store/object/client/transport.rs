@@ -21,6 +21,7 @@ use super::signer::Signer;
 use crate::Error;
 use crate::read::BundleSource as _;
 use crate::store::min_speed::TooSlow;
+use crate::store::plain_client::PlainClient;
 
 /// Bytes per chunk of a sent body.
 const CHUNK: u64 = 256 << 10;
@@ -35,9 +36,18 @@ const TICK: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(super) struct Transport {
     http: reqwest::Client,
+    /// Reads streams, if it can.
+    plain: Option<PlainClient>,
     pub(super) settings: Arc<Settings>,
     signer: Signer,
     retry: RetryPolicy,
+}
+
+/// The HTTP clients of a bucket.
+pub(in super::super) struct HttpClients {
+    pub(in super::super) http: reqwest::Client,
+    /// Reads streams, if it can.
+    pub(in super::super) plain: Option<PlainClient>,
 }
 
 /// An answer without an error.
@@ -62,11 +72,11 @@ impl Transport {
     pub(super) fn new(
         settings: Settings,
         environment: &StoreEnvironment,
-        http: reqwest::Client,
+        HttpClients { http, plain }: HttpClients,
         retry: RetryPolicy,
     ) -> Self {
         let signer = Signer::new(&settings, context(environment, http.clone()));
-        Self { http, settings: Arc::new(settings), signer, retry }
+        Self { http, plain, settings: Arc::new(settings), signer, retry }
     }
 
     /// Sends a request, and reads its answer with `read`. Transient failures are retried.
@@ -140,13 +150,9 @@ impl Transport {
             Ok(headers) => headers,
             Err(error) => return Ok(Err(error)),
         };
-        let url = request.url(&self.settings);
-        let sent = self.http.request(request.method.clone(), url).headers(headers).send();
         let limit = self.retry.idle_timeout;
-        let response = timeout(limit, sent).await;
-        let response = response.map_err(|_| self.unreachable(request, Stalled(limit)))?;
-        let mut response =
-            response.map_err(|error| self.unreachable(request, error.without_url()))?;
+        let response = timeout(limit, self.get_in_parts(request, headers)).await;
+        let mut response = response.map_err(|_| self.unreachable(request, Stalled(limit)))??;
         if response.status().is_success() {
             return Ok(Ok(response));
         }
@@ -156,6 +162,21 @@ impl Transport {
         let body = body.map_err(|error| self.unreachable(request, error.without_url()))?;
         let error = self.error_of(request, status, &headers, &body.unwrap_or_default())?;
         Ok(Err(error.unwrap_or_else(|| Self::invalid(request, "it has no content"))))
+    }
+
+    /// Sends a GET request, whose answer is read in small parts if possible.
+    async fn get_in_parts(
+        &self,
+        request: &Request,
+        headers: HeaderMap,
+    ) -> Result<reqwest::Response, RegistryError> {
+        let url = request.url(&self.settings);
+        if let Some(plain) = &self.plain {
+            let response = plain.get(&url, headers).await;
+            return response.map_err(|error| self.unreachable(request, error));
+        }
+        let response = self.http.get(url).headers(headers).send().await;
+        response.map_err(|error| self.unreachable(request, error.without_url()))
     }
 
     /// Returns the error in an answer. A completed upload may fail with status 200.
