@@ -53,6 +53,7 @@ mod facts;
 mod guard;
 mod guards;
 mod item_lists;
+mod list_guards;
 mod markdown;
 mod owners;
 mod parser;

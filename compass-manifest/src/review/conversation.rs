@@ -21,6 +21,15 @@ pub enum Origin {
     Record,
 }
 
+/// Returns the index of a text in [`Conversation::texts`]; `None` for a text that was deleted.
+pub(super) fn text_index(origin: Origin) -> Option<usize> {
+    match origin {
+        Origin::Body => Some(0),
+        Origin::Comment(index) => Some(index + 1),
+        Origin::Record => None,
+    }
+}
+
 /// All commands of a pull request, oldest first.
 pub(super) struct Conversation {
     texts: Vec<Text>,
@@ -59,56 +68,46 @@ impl Conversation {
         self.texts.iter().take(1).flat_map(|text| &text.commands).map(|command| &command.kind)
     }
 
-    /// Returns the latest valid list of images, and an invalid item of a later list.
+    /// Returns the lists of images, oldest first, each with the index of its text.
     ///
-    /// A list is valid if all its items are. Only valid texts of accounts with one of the roles count.
-    /// The lists of one text are joined.
-    pub(super) fn image_lists(
-        &self,
+    /// Only valid texts of accounts with one of the roles count. The lists of one text are joined.
+    pub(super) fn image_lists<'t>(
+        &'t self,
         facts: &Facts,
         who: &[Role],
-    ) -> (Option<Vec<ImageReference>>, Option<ListItem<ImageReference>>) {
-        let mut malformed = None;
-        for text in self.by(facts, who).rev() {
-            let items: Vec<&ListItem<ImageReference>> = text
-                .commands
-                .iter()
-                .filter_map(|command| match &command.kind {
-                    CommandKind::Images(items) => Some(items),
-                    _ => None,
-                })
-                .flatten()
-                .collect();
-            if items.is_empty() {
-                continue;
-            }
-            match items.iter().find(|item| item.is_malformed()) {
-                Some(item) => malformed = malformed.or_else(|| Some((*item).clone())),
-                None => {
-                    let images = items.iter().filter_map(|item| item.value.as_ref().ok());
-                    return (Some(images.cloned().collect()), malformed);
-                }
-            }
-        }
-        (None, malformed)
+    ) -> Vec<(usize, Vec<&'t ListItem<ImageReference>>)> {
+        self.lists(facts, who, |kind| match kind {
+            CommandKind::Images(items) => Some(items),
+            _ => None,
+        })
     }
 
-    /// Returns the packages that the latest text with packages lists.
-    ///
-    /// Only valid texts of accounts with one of the roles count.
-    pub(super) fn packages(&self, facts: &Facts, who: &[Role]) -> Vec<ListItem<String>> {
-        let lists = self.by(facts, who).rev().map(|text| {
-            let items = text.commands.iter().filter_map(|command| match &command.kind {
-                CommandKind::Packages(items) => Some(items),
-                _ => None,
-            });
-            items.flatten().cloned().collect::<Vec<_>>()
+    /// Returns the lists of packages, as [`Self::image_lists`] does for images.
+    pub(super) fn packages<'t>(
+        &'t self,
+        facts: &Facts,
+        who: &[Role],
+    ) -> Vec<(usize, Vec<&'t ListItem<String>>)> {
+        self.lists(facts, who, |kind| match kind {
+            CommandKind::Packages(items) => Some(items),
+            _ => None,
+        })
+    }
+
+    fn lists<'t, T>(
+        &'t self,
+        facts: &Facts,
+        who: &[Role],
+        items_of: fn(&CommandKind) -> Option<&Vec<ListItem<T>>>,
+    ) -> Vec<(usize, Vec<&'t ListItem<T>>)> {
+        let texts = self.texts.iter().enumerate();
+        let valid = texts.filter(|(_, text)| {
+            text.validity == Validity::Valid && facts.has_role(&text.author, who)
         });
-        lists.into_iter().find(|items| !items.is_empty()).unwrap_or_default()
-    }
-
-    fn by(&self, facts: &Facts, who: &[Role]) -> impl DoubleEndedIterator<Item = &Text> {
-        let valid = self.texts.iter().filter(|text| text.validity == Validity::Valid);
-        valid.filter(|text| facts.has_role(&text.author, who))
+        let lists = valid.map(|(index, text)| {
+            let commands = text.commands.iter();
+            (index, commands.filter_map(|command| items_of(&command.kind)).flatten().collect())
+        });
+        lists.filter(|(_, items): &(usize, Vec<_>)| !items.is_empty()).collect()
     }
 }

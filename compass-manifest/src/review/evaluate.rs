@@ -6,10 +6,10 @@ use crate::escape::{MAX_QUOTED, escape, quote, shorten};
 use crate::suggest;
 
 use super::command::CommandKind;
-use super::conversation::{Conversation, Origin};
+use super::conversation::{Conversation, Origin, text_index};
 use super::facts::Facts;
 use super::guard::{GuardReport, Verdict};
-use super::guards::GuardContext;
+use super::guards::{GuardContext, GuardResults};
 use super::queue::{Queue, Role, Step, same};
 use super::requests::Request;
 use super::status::{NextStep, Outcome, Status, Transition};
@@ -118,8 +118,8 @@ struct Replay<'a> {
     queue: &'a Queue,
     facts: &'a Facts,
     conversation: &'a Conversation,
-    /// The results of the guards of each step, which do not depend on the requester.
-    guards: Vec<(&'a Step, Vec<GuardReport>)>,
+    /// The results of the guards of each step.
+    guards: Vec<(&'a Step, Vec<GuardResults>)>,
 }
 
 impl<'a> Replay<'a> {
@@ -191,7 +191,7 @@ impl<'a> Replay<'a> {
             transition.outcome = self.not_allowed(request.by, step);
             return (state, transition);
         }
-        transition.guards = self.guards(step);
+        transition.guards = self.guards(step, text_index(request.origin));
         transition.outcome =
             if was_granted { Outcome::GrantedEarlier } else { outcome(&transition.guards) };
         (if transition.is_granted() { Some(&step.to) } else { state }, transition)
@@ -250,9 +250,10 @@ impl<'a> Replay<'a> {
         Outcome::Refused { reason, help }
     }
 
-    fn guards(&self, step: &Step) -> Vec<GuardReport> {
-        let reports = self.guards.iter().find(|(other, _)| *other == step);
-        reports.map(|(_, reports)| reports.clone()).unwrap_or_default()
+    /// Returns the results for a request in the text with this index, or for one that is given next.
+    fn guards(&self, step: &Step, text: Option<usize>) -> Vec<GuardReport> {
+        let results = self.guards.iter().filter(|(other, _)| *other == step);
+        results.flat_map(|(_, results)| results).map(|results| results.report(text)).collect()
     }
 
     fn next(&self, step: &Step) -> NextStep {
@@ -261,7 +262,7 @@ impl<'a> Replay<'a> {
             command: format!("/queue {}", step.to),
             who: step.who.clone(),
             people: self.facts.people(&step.who),
-            guards: self.guards(step),
+            guards: self.guards(step, None),
         }
     }
 

@@ -173,7 +173,7 @@ impl Facts {
     /// Returns whether an account has one of the roles.
     ///
     /// An account without a login, for example a deleted one, has no role.
-    pub(super) fn has_role(&self, login: &str, roles: &[Role]) -> bool {
+    pub fn has_role(&self, login: &str, roles: &[Role]) -> bool {
         let login = login.trim_start_matches('@').trim();
         if login.is_empty() {
             return false;

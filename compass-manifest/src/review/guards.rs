@@ -1,15 +1,14 @@
 //! Evaluates the guards of a step.
 
-use std::collections::BTreeSet;
-
-use crate::escape::{escape, quote};
+use crate::escape::escape;
 use crate::image::ImageReference;
 
-use super::command::{CommandKind, ListItem};
+use super::command::CommandKind;
 use super::conversation::Conversation;
 use super::evaluate::account;
 use super::facts::{Evidence, Facts, ReleaseImage};
 use super::guard::{Guard, GuardReport, Verdict};
+use super::list_guards::ListResults;
 use super::queue::{Queue, Step, same};
 
 /// A step, and the inputs of its guards.
@@ -20,17 +19,42 @@ pub(super) struct GuardContext<'a> {
     pub(super) conversation: &'a Conversation,
 }
 
-struct Evaluation {
-    verdict: Verdict,
+/// The results of a guard for the requests of a step.
+pub(super) struct GuardResults {
+    guard: Guard,
+    results: Results,
+}
+
+enum Results {
+    /// The result does not depend on the request.
+    Same(Evaluation),
+    Lists(ListResults),
+}
+
+#[derive(Clone)]
+pub(super) struct Evaluation {
+    pub(super) verdict: Verdict,
     explanation: String,
     help: String,
 }
 
-fn holds(explanation: impl Into<String>) -> Evaluation {
+impl GuardResults {
+    /// Returns the result for a request in the text with this index, or for one that is given next.
+    pub(super) fn report(&self, text: Option<usize>) -> GuardReport {
+        let evaluation = match &self.results {
+            Results::Same(evaluation) => evaluation,
+            Results::Lists(lists) => lists.at(text),
+        };
+        let Evaluation { verdict, explanation, help } = evaluation.clone();
+        GuardReport { guard: self.guard.name(), verdict, explanation, help }
+    }
+}
+
+pub(super) fn holds(explanation: impl Into<String>) -> Evaluation {
     Evaluation { verdict: Verdict::Holds, explanation: explanation.into(), help: String::new() }
 }
 
-fn fails(explanation: impl Into<String>, help: impl Into<String>) -> Evaluation {
+pub(super) fn fails(explanation: impl Into<String>, help: impl Into<String>) -> Evaluation {
     Evaluation { verdict: Verdict::Fails, explanation: explanation.into(), help: help.into() }
 }
 
@@ -38,7 +62,7 @@ fn unknown(explanation: impl Into<String>, help: impl Into<String>) -> Evaluatio
     Evaluation { verdict: Verdict::Unknown, explanation: explanation.into(), help: help.into() }
 }
 
-fn unknown_images() -> Evaluation {
+pub(super) fn unknown_images() -> Evaluation {
     unknown(
         "the images of the release manifests are not known",
         "run the command in a checkout of the pull request",
@@ -46,14 +70,19 @@ fn unknown_images() -> Evaluation {
 }
 
 impl GuardContext<'_> {
-    pub(super) fn evaluate(&self, guard: Guard) -> GuardReport {
+    pub(super) fn evaluate(&self, guard: Guard) -> GuardResults {
         let evaluation = match guard {
+            Guard::ImagesListed => {
+                return GuardResults { guard, results: Results::Lists(self.images_listed()) };
+            }
+            Guard::PackagesListed => {
+                return GuardResults { guard, results: Results::Lists(self.packages_listed()) };
+            }
             Guard::Kind => self.kind(),
             Guard::AskedInBody => self.in_body(),
             Guard::ReleaseNote => self.release_note(),
             Guard::Cc => self.cc(),
             Guard::CheckClean => self.check_clean(),
-            Guard::ImagesListed => self.images_listed(),
             Guard::ImagesInSource => self.images_are(
                 "in the source registry",
                 "push the missing images with the tags of the release manifest",
@@ -65,10 +94,8 @@ impl GuardContext<'_> {
                 |image| (&image.release, &image.in_release),
             ),
             Guard::BundlePublished => self.bundle(),
-            Guard::PackagesListed => self.packages_listed(),
         };
-        let Evaluation { verdict, explanation, help } = evaluation;
-        GuardReport { guard: guard.name(), verdict, explanation, help }
+        GuardResults { guard, results: Results::Same(evaluation) }
     }
 
     fn kind(&self) -> Evaluation {
@@ -171,28 +198,6 @@ impl GuardContext<'_> {
         }
     }
 
-    fn images_listed(&self) -> Evaluation {
-        let Some(needed) = &self.facts.images else {
-            return unknown_images();
-        };
-        let (complete, malformed) = self.conversation.image_lists(self.facts, &self.step.who);
-        let help = || {
-            let sources: Vec<_> = needed.iter().map(|image| image.source.to_string()).collect();
-            format!(
-                "comment `image(s) pushed to` with these lines below it:\n{}",
-                sources.join("\n")
-            )
-        };
-        match complete {
-            Some(listed) => compare(needed, &listed, &help),
-            None if needed.is_empty() => holds("the release manifests need no image"),
-            None => match malformed {
-                Some(item) => fails(describe_malformed(&item), help()),
-                None => fails("no account with a role of the step listed images", help()),
-            },
-        }
-    }
-
     fn images_are(
         &self,
         what: &str,
@@ -239,24 +244,10 @@ impl GuardContext<'_> {
             ),
         }
     }
-
-    fn packages_listed(&self) -> Evaluation {
-        let listed = self.conversation.packages(self.facts, &self.step.who);
-        if listed.is_empty() {
-            fails(
-                "no account with a role of the step listed packages",
-                "comment `packages uploaded to` with the URL of each package below it",
-            )
-        } else if let Some(item) = listed.iter().find(|item| item.is_malformed()) {
-            fails(describe_malformed(item), "correct the line")
-        } else {
-            holds(format!("packages are listed: {}", listed.len()))
-        }
-    }
 }
 
 /// Joins the first [`MAX_LINES`] lines, and appends the number of the others.
-fn join_lines(lines: &[String]) -> String {
+pub(super) fn join_lines(lines: &[String]) -> String {
     let mut shown = lines.iter().take(MAX_LINES).cloned().collect::<Vec<_>>().join("\n");
     if lines.len() > MAX_LINES {
         shown += &format!("\nand {} more", lines.len() - MAX_LINES);
@@ -266,38 +257,3 @@ fn join_lines(lines: &[String]) -> String {
 
 /// The maximum number of lines of an explanation.
 const MAX_LINES: usize = 20;
-
-fn describe_malformed<T>(item: &ListItem<T>) -> String {
-    let why = item.value.as_ref().err().map_or("", String::as_str);
-    format!("line {} of the list is invalid: {}: {why}", item.line, quote(&item.text))
-}
-
-/// Compares the listed images with those of the manifests, by repository and tag.
-fn compare(
-    needed: &[ReleaseImage],
-    listed: &[ImageReference],
-    help: &dyn Fn() -> String,
-) -> Evaluation {
-    let name = |image: &ImageReference| (image.without_version(), image.tag().map(str::to_owned));
-    let wanted: BTreeSet<_> = needed.iter().map(|image| name(&image.source)).collect();
-    let given: BTreeSet<_> = listed.iter().map(name).collect();
-    let shown = |(repository, tag): &(String, Option<String>)| match tag {
-        Some(tag) => format!("{repository}:{tag}"),
-        None => format!("{repository} (without a tag)"),
-    };
-    let missing = wanted.difference(&given).map(|image| format!("not listed: {}", shown(image)));
-    let extra = given.difference(&wanted).map(|image| format!("not needed: {}", shown(image)));
-    let differences: Vec<String> = missing.chain(extra).collect();
-    if differences.is_empty() {
-        holds(format!(
-            "the listed images are equal to those of the release manifests: {}",
-            wanted.len()
-        ))
-    } else {
-        let explanation = format!(
-            "the listed images differ from those of the release manifests\n{}",
-            join_lines(&differences)
-        );
-        fails(explanation, help())
-    }
-}

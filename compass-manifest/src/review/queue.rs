@@ -253,7 +253,7 @@ impl Queue {
     }
 
     /// Returns the labels on the shortest path to a label, including the target.
-    pub(super) fn path(&self, from: Option<&str>, to: &str) -> Option<Vec<&str>> {
+    pub fn path(&self, from: Option<&str>, to: &str) -> Option<Vec<&str>> {
         let mut paths: Vec<Vec<&str>> = vec![Vec::new()];
         let mut at = 0;
         while let Some(path) = paths.get(at).cloned() {
