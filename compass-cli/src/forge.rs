@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 
 pub(crate) use self::error::ForgeError;
@@ -62,8 +63,17 @@ pub(crate) trait Forge: fmt::Debug + Send + Sync {
     /// Returns the commit where the change of `head` from `base` began.
     async fn merge_base(&self, base: &str, head: &str) -> Result<String>;
 
+    /// Returns the commit of a branch.
+    async fn branch_commit(&self, branch: &str) -> Result<String>;
+
+    /// Reads a commit, without its files.
+    async fn commit(&self, commit: &str) -> Result<Commit>;
+
     /// Lists the files of a commit.
     async fn tree(&self, commit: &str) -> Result<Vec<TreeEntry>>;
+
+    /// Reads the content of a file.
+    async fn blob(&self, object: &str) -> Result<Bytes>;
 
     /// Returns the latest status of a commit with this context.
     async fn commit_status(&self, commit: &str, context: &str) -> Result<Option<CommitStatus>>;
@@ -73,6 +83,9 @@ pub(crate) trait Forge: fmt::Debug + Send + Sync {
 
     /// Replaces the text of a comment.
     async fn update_comment(&self, id: u64, body: &str) -> Result<Comment>;
+
+    /// Deletes a comment. It is no error if the comment does not exist.
+    async fn delete_comment(&self, id: u64) -> Result<()>;
 
     /// Adds labels to a pull request; the forge creates those that the repository does not have.
     async fn add_labels(&self, number: u64, labels: &[String]) -> Result<()>;
@@ -199,6 +212,14 @@ pub(crate) struct Push {
     pub(crate) after: String,
     /// The time by the clock of the forge.
     pub(crate) at: Timestamp,
+}
+
+/// A commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) tree: String,
+    /// The time of the committer, in seconds since 1970. The author can choose it.
+    pub(crate) seconds: i64,
 }
 
 /// A file of a commit.

@@ -6,6 +6,7 @@
 
 mod branch;
 mod command;
+mod commit_import;
 mod history;
 mod index_copy;
 mod objects;
@@ -27,6 +28,7 @@ use self::index_copy::IndexCopy;
 use self::revision::first_line;
 use crate::error::{CliError, Result};
 
+pub(crate) use self::commit_import::{CommitImport, ImportedCommit, ImportedFile};
 pub(crate) use self::history::{Change, History};
 pub(crate) use self::objects::{Entry, EntryKind, is_blob};
 pub(crate) use self::private_clone::{PrivateClone, PullRefs};

@@ -9,7 +9,9 @@ mod apply;
 mod changed_targets;
 mod comment;
 mod conversation;
+mod forge_commits;
 mod head_history;
+mod own_labels;
 mod publication;
 mod queue_policy;
 mod record;
@@ -29,6 +31,7 @@ use tokio::task::block_in_place;
 
 pub(crate) use self::apply::Written;
 pub(crate) use self::changed_targets::{ReleaseTarget, TargetKind};
+use self::own_labels::OwnLabels;
 pub(crate) use self::record::{Failure, Record};
 pub(crate) use self::target_facts::{ImageFacts, TargetFacts};
 pub(crate) use self::work::{DueStep, WorkReport};
@@ -66,6 +69,8 @@ pub(crate) struct PullReview {
     pub(crate) record: Record,
     /// The comment of this program, if there is one.
     pub(crate) own_comment: Option<forge::Comment>,
+    /// The numbers of further comments of this program, which are not needed.
+    duplicates: Vec<u64>,
     /// The numbers of the comments that requests can be in; those of reviews are negated.
     text_ids: Vec<i64>,
     /// The text that the comment should have.
@@ -85,6 +90,9 @@ pub(crate) struct ReleaseSource {
 
 /// The number of times that a pull request is read again because its head moved.
 const MAX_MOVES: usize = 3;
+
+/// The maximum number of characters of a failure in the comment, which has it twice.
+const MAX_FAILURE: usize = 4_000;
 
 impl Reviewer {
     /// Opens the clone of `--repo`, or the one around the current directory.
@@ -107,7 +115,7 @@ impl Reviewer {
     pub(crate) async fn look(&self, number: u64) -> Result<PullReview> {
         for _ in 0..MAX_MOVES {
             let pull = self.forge.pull_request(number).await?;
-            let clone = block_in_place(|| self.fetch(&pull))?;
+            let clone = self.fetch(&pull).await?;
             if clone.head == pull.head.commit {
                 return Box::pin(self.review(pull, clone)).await;
             }
@@ -152,9 +160,15 @@ impl Reviewer {
         }
     }
 
-    fn fetch(&self, pull: &PullRequest) -> Result<PrivateClone> {
+    /// Fetches the commits from `origin`, or reads them through the interface of the forge.
+    async fn fetch(&self, pull: &PullRequest) -> Result<PrivateClone> {
         let refs = PullRefs { number: pull.number, base_branch: &pull.base.name };
-        self.clone.fetch_pull_request(refs)
+        let error = match block_in_place(|| self.clone.fetch_pull_request(refs)) {
+            Ok(clone) => return Ok(clone),
+            Err(error) => error,
+        };
+        let read = forge_commits::read(&*self.forge, &self.clone, pull).await;
+        read.map_err(|other| error.with_cause(format!("{other}")))
     }
 
     async fn review(&self, pull: PullRequest, clone: PrivateClone) -> Result<PullReview> {
@@ -178,22 +192,22 @@ impl Reviewer {
         facts.labels.clone_from(&pull.labels);
         facts.release_files.clone_from(history.current());
         policy.review.grant_roles(&mut facts);
-        let own_id = own_comment.as_ref().map(|comment| comment.id);
-        let texts = conversation::texts(&comments, &reviews, own_id);
+        let texts = conversation::texts(&comments, &reviews, &own);
         conversation::add(&mut facts, &pull, &texts, &history, &policy).await?;
-        let grants = match own_comment {
-            Some(_) => record.grants.clone(),
-            None => {
-                let events = self.forge.label_events(pull.number).await?;
-                conversation::grants_of_labels(&events, &own, &texts, &pull, &history).await?
-            }
-        };
-        facts.granted = Some(grants.clone());
         facts.check_errors = Some(block_in_place(|| check_errors(&source, &self.output))?);
         let looked_up = target_facts::look_up(&source, &changed.targets, self).await?;
         for owners in block_in_place(|| owners(&source, &looked_up))? {
             facts.add_owners(owners);
         }
+        let grants = match own_comment {
+            Some(_) => record.grants.clone(),
+            None => {
+                let events = self.forge.label_events(pull.number).await?;
+                let own_labels = OwnLabels { events: &events, own: &own, texts: &texts };
+                own_labels.grants(&facts, &policy.review.queue, &history).await?
+            }
+        };
+        facts.granted = Some(grants.clone());
         facts.images = target_facts::images(&looked_up);
         facts.bundle = target_facts::bundle(&looked_up);
         let status = policy.review.queue.evaluate(&facts);
@@ -201,12 +215,13 @@ impl Reviewer {
         let mut review = PullReview {
             commit_status: report::commit_status(&pull, &status, &record),
             pull,
-            own,
             targets: looked_up,
             remarks: changed.remarks,
             status,
             record,
             own_comment,
+            duplicates: record::duplicates(&comments, &own),
+            own,
             text_ids: texts.iter().map(|text| text.id).collect(),
             comment: String::new(),
             source,
@@ -232,7 +247,8 @@ impl PullReview {
     fn set_failure(&mut self, text: &str) {
         let (state, release_files) = (self.status.state.clone(), self.record.release_files.clone());
         let state = state.unwrap_or_default();
-        self.record.failure = Some(Failure { state, release_files, text: text.to_owned() });
+        let text = text.chars().take(MAX_FAILURE).collect();
+        self.record.failure = Some(Failure { state, release_files, text });
         self.commit_status = report::commit_status(&self.pull, &self.status, &self.record);
         self.comment = comment::render(self);
     }

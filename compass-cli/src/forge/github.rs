@@ -4,6 +4,7 @@ mod answer;
 mod app;
 mod cache;
 mod deliveries;
+mod git_answer;
 mod limits;
 mod rejection;
 #[cfg(test)]
@@ -13,20 +14,22 @@ mod transport;
 use std::fmt;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use compass_registry::http::HttpOptions;
 use reqwest::{Method, Url};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
 use self::answer::{
-    ActivityItem, CombinedStatus, CommentItem, Comparison, IssueEvent, PullItem, RepositoryItem,
-    ReviewItem, TreeItem, UserItem,
+    ActivityItem, CombinedStatus, CommentItem, IssueEvent, PullItem, RepositoryItem, ReviewItem,
+    UserItem,
 };
+use self::git_answer::{CommitItem, Comparison, ReferenceItem, TreeItem};
 use self::transport::Transport;
 use super::error::ForgeError;
 use super::{
-    Account, Comment, CommitStatus, Forge, LabelEvent, MissedDelivery, NewPullRequest, PullRequest,
-    Push, RepoName, Result, Review, TreeEntry,
+    Account, Comment, Commit, CommitStatus, Forge, LabelEvent, MissedDelivery, NewPullRequest,
+    PullRequest, Push, RepoName, Result, Review, TreeEntry,
 };
 
 pub(super) use self::app::Credentials;
@@ -83,6 +86,15 @@ impl GitHub {
         let start = ["repos", name.owner.as_str(), name.name.as_str()];
         let segments: Vec<&str> = start.into_iter().chain(path.iter().copied()).collect();
         Ok(self.transport.url(&segments, query))
+    }
+
+    /// Deletes an object, which may be deleted already.
+    async fn delete(&self, action: &str, url: Url) -> Result<()> {
+        match self.transport.write(action, Method::DELETE, url, &json!(null)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Finds the account of a token that belongs to no user: that of the workflow run.
@@ -199,10 +211,30 @@ impl Forge for GitHub {
         self.transport.get_json::<Comparison>(action, url).await?.merge_base(action)
     }
 
+    async fn branch_commit(&self, branch: &str) -> Result<String> {
+        let action = format!("read the branch {branch}");
+        let path: Vec<&str> =
+            ["git", "ref", "heads"].into_iter().chain(branch.split('/')).collect();
+        let url = self.url(&path, &[]).await?;
+        self.transport.get_json::<ReferenceItem>(&action, url).await?.into_commit(&action)
+    }
+
+    async fn commit(&self, commit: &str) -> Result<Commit> {
+        let action = format!("read the commit {commit}");
+        let url = self.url(&["git", "commits", commit], &[]).await?;
+        self.transport.get_json::<CommitItem>(&action, url).await?.into_commit(&action)
+    }
+
     async fn tree(&self, commit: &str) -> Result<Vec<TreeEntry>> {
         let action = format!("read the files of {commit}");
         let url = self.url(&["git", "trees", commit], &[("recursive", "1")]).await?;
         self.transport.get_json::<TreeItem>(&action, url).await?.into_entries(&action)
+    }
+
+    async fn blob(&self, object: &str) -> Result<Bytes> {
+        let action = format!("read the file {object}");
+        let url = self.url(&["git", "blobs", object], &[]).await?;
+        self.transport.get_raw(&action, url).await
     }
 
     async fn commit_status(&self, commit: &str, context: &str) -> Result<Option<CommitStatus>> {
@@ -235,6 +267,12 @@ impl Forge for GitHub {
         answer.json::<CommentItem>(&action)?.into_comment(&action)
     }
 
+    async fn delete_comment(&self, id: u64) -> Result<()> {
+        let action = format!("delete the comment {id}");
+        let url = self.url(&["issues", "comments", &id.to_string()], &[]).await?;
+        self.delete(&action, url).await
+    }
+
     async fn add_labels(&self, number: u64, labels: &[String]) -> Result<()> {
         let action = format!("add labels to #{number}");
         let url = self.url(&["issues", &number.to_string(), "labels"], &[]).await?;
@@ -244,12 +282,13 @@ impl Forge for GitHub {
 
     async fn remove_label(&self, number: u64, label: &str) -> Result<()> {
         let action = format!("remove a label from #{number}");
-        let url = self.url(&["issues", &number.to_string(), "labels", label], &[]).await?;
-        match self.transport.write(&action, Method::DELETE, url, &json!(null)).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(error),
+        if matches!(label, "." | "..") {
+            // The URL standard removes such a segment, so that the request would remove all labels.
+            let message = format!("the name `{label}` cannot be part of a URL");
+            return Err(ForgeError::Invalid { action, message });
         }
+        let url = self.url(&["issues", &number.to_string(), "labels", label], &[]).await?;
+        self.delete(&action, url).await
     }
 
     async fn set_commit_status(&self, commit: &str, status: &CommitStatus) -> Result<()> {

@@ -19,8 +19,8 @@ const PROTOCOLS: &str = "https:http:ssh:git:file";
 const STALL_SECONDS: &str = "60";
 
 /// The names of the fetched commits in the private clone.
-const HEAD: &str = "refs/compass/head";
-const BASE: &str = "refs/compass/base";
+pub(super) const HEAD: &str = "refs/compass/head";
+pub(super) const BASE: &str = "refs/compass/base";
 
 /// A clone that is removed when it is dropped.
 #[derive(Debug)]
@@ -36,6 +36,15 @@ pub(crate) struct PrivateClone {
     pub(crate) merge_base: String,
     /// The git repository at the head.
     pub(crate) git: Git,
+    /// Whether it has the commits between these.
+    pub(crate) has_history: bool,
+}
+
+/// A private clone without commits.
+#[derive(Debug)]
+pub(super) struct EmptyClone {
+    directory: TempDir,
+    prefix: String,
 }
 
 /// The commits to fetch.
@@ -57,6 +66,30 @@ impl PrivateClone {
     }
 }
 
+impl EmptyClone {
+    pub(super) fn root(&self) -> PathBuf {
+        self.directory.path().join("repository")
+    }
+
+    /// Opens the clone after its commits were added.
+    pub(super) fn open(self, has_history: bool) -> Result<PrivateClone> {
+        let (root, prefix) = (self.root(), &self.prefix);
+        std::fs::create_dir_all(root.join(prefix)).map_err(|error| {
+            CliError::external(&error).context("cannot create a temporary directory")
+        })?;
+        // No commit is checked out yet, so that the files are listed after this.
+        let git = Git::at_head(&root, &root.join(prefix))?;
+        let commit = |name: &str| -> Result<String> {
+            let commit = git.commit_of(name)?;
+            commit.ok_or_else(|| CliError::usage(format!("`origin` sent no commit for {name}")))
+        };
+        let (head, base) = (commit(HEAD)?, commit(BASE)?);
+        let merge_base = git.merge_base_of(&base, &head)?;
+        let Self { directory, prefix } = self;
+        Ok(PrivateClone { directory, prefix, head, base, merge_base, git, has_history })
+    }
+}
+
 impl Git {
     /// Fetches a pull request and its base branch from `origin` into a private clone.
     ///
@@ -67,37 +100,31 @@ impl Git {
             CliError::usage("the clone has no remote `origin`")
                 .hint("add it: `git remote add origin URL`")
         })?;
+        let has_objects = !self.is_shallow && !self.is_partial()?;
+        let empty = self.empty_clone(has_objects)?;
+        self.fetch(&empty.root(), &first_line(&url), refs)?;
+        empty.open(true)
+    }
+
+    /// Creates a private clone. With `borrows_objects`, it has the objects of this repository.
+    pub(super) fn empty_clone(&self, borrows_objects: bool) -> Result<EmptyClone> {
         let directory = tempfile::Builder::new().prefix("compass-review-").tempdir();
         let directory = directory.map_err(|error| {
             CliError::external(&error).context("cannot create a temporary directory")
         })?;
-        let root = directory.path().join("repository");
-        self.initialize(&root)?;
-        self.fetch(&root, &first_line(&url), refs)?;
-        let prefix = self.prefix.clone();
-        std::fs::create_dir_all(root.join(&prefix)).map_err(|error| {
-            CliError::external(&error).context("cannot create a temporary directory")
-        })?;
-        // No commit is checked out yet, so that the files are listed after this.
-        let git = Self::at_head(&root, &root.join(&prefix))?;
-        let commit = |name: &str| -> Result<String> {
-            let commit = git.commit_of(name)?;
-            commit.ok_or_else(|| CliError::usage(format!("`origin` sent no commit for {name}")))
-        };
-        let (head, base) = (commit(HEAD)?, commit(BASE)?);
-        let merge_base = git.merge_base_of(&base, &head)?;
-        Ok(PrivateClone { directory, prefix, head, base, merge_base, git })
-    }
-
-    /// Creates an empty repository that borrows the objects of this one.
-    fn initialize(&self, root: &Path) -> Result<()> {
+        let empty = EmptyClone { directory, prefix: self.prefix.clone() };
+        let root = empty.root();
         let root_text = root.to_string_lossy().into_owned();
         let arguments = ["init", "--quiet", "--template=", "--initial-branch=compass"];
         self.stdout(arguments.into_iter().chain([root_text.as_str()]))?;
-        if self.is_shallow || self.is_partial()? {
-            // Objects whose history is missing here must be fetched anew.
-            return Ok(());
+        if borrows_objects {
+            self.lend_objects(&root)?;
         }
+        Ok(empty)
+    }
+
+    /// Lets another repository use the objects of this one.
+    fn lend_objects(&self, root: &Path) -> Result<()> {
         let objects =
             self.stdout(["rev-parse", "--path-format=absolute", "--git-path", "objects"])?;
         let alternates = root.join(".git/objects/info/alternates");
@@ -181,7 +208,7 @@ impl Git {
     }
 
     /// Whether objects may be missing because the clone was made with `--filter`.
-    fn is_partial(&self) -> Result<bool> {
+    pub(super) fn is_partial(&self) -> Result<bool> {
         let keys = ["config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$"];
         Ok(!self.run(keys)?.stdout.is_empty())
     }

@@ -11,6 +11,7 @@ use crate::forge::{ForgeError, PullState};
 pub(crate) enum Written {
     CommentCreated,
     CommentUpdated,
+    DuplicateDeleted,
     LabelAdded(String),
     LabelRemoved(String),
     StatusSet,
@@ -22,6 +23,7 @@ impl Written {
         match self {
             Self::CommentCreated => "created the comment".to_owned(),
             Self::CommentUpdated => "updated the comment".to_owned(),
+            Self::DuplicateDeleted => "deleted a second comment".to_owned(),
             Self::LabelAdded(label) => format!("added the label {label}"),
             Self::LabelRemoved(label) => format!("removed the label {label}"),
             Self::StatusSet => "set the commit status".to_owned(),
@@ -40,13 +42,29 @@ impl Reviewer {
             return Ok(written);
         }
         written.extend(self.write_comment(review).await?);
-        self.write_labels(review, &mut written).await?;
-        let (commit, status) = (&review.pull.head.commit, &review.commit_status);
-        if self.forge.commit_status(commit, &status.context).await?.as_ref() != Some(status) {
-            self.forge.set_commit_status(commit, status).await?;
-            written.push(Written::StatusSet);
+        for id in &review.duplicates {
+            self.forge.delete_comment(*id).await?;
+            written.push(Written::DuplicateDeleted);
         }
+        self.write_labels(review, &mut written).await?;
+        written.extend(self.write_status(review).await?);
         Ok(written)
+    }
+
+    /// Sets the status of the head. If several open pull requests have the same head, the status is that
+    /// of the first one: otherwise each would replace that of the others again and again.
+    async fn write_status(&self, review: &PullReview) -> Result<Option<Written>, ForgeError> {
+        let PullReview { pull, commit_status: status, .. } = review;
+        let commit = &pull.head.commit;
+        if self.forge.commit_status(commit, &status.context).await?.as_ref() == Some(status) {
+            return Ok(None);
+        }
+        let open = self.forge.open_pull_requests(&[]).await?;
+        if open.iter().any(|other| other.head.commit == *commit && other.number < pull.number) {
+            return Ok(None);
+        }
+        self.forge.set_commit_status(commit, status).await?;
+        Ok(Some(Written::StatusSet))
     }
 
     async fn write_labels(

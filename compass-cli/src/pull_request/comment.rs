@@ -17,8 +17,11 @@ use super::{PullReview, TargetFacts, holds};
 /// The maximum number of requests in the comment.
 const MAX_REQUESTS: usize = 10;
 
-/// The maximum number of characters of the visible text. The forge accepts 65536 with the record.
+/// The maximum number of characters of the visible text.
 const MAX_TEXT: usize = 30_000;
+
+/// The maximum number of characters of the comment. The forge accepts 65536.
+const MAX_COMMENT: usize = 65_000;
 
 /// Writes the comment.
 pub(super) fn render(review: &PullReview) -> String {
@@ -28,10 +31,12 @@ pub(super) fn render(review: &PullReview) -> String {
     next_steps(&mut text, review);
     requests(&mut text, review);
     remarks(&mut text, review);
-    if text.chars().count() > MAX_TEXT {
-        text = text.chars().take(MAX_TEXT).collect::<String>() + "…\n";
+    let record = review.record.to_line();
+    let limit = MAX_TEXT.min(MAX_COMMENT.saturating_sub(record.len()));
+    if text.chars().count() > limit {
+        text = text.chars().take(limit).collect::<String>() + "…\n";
     }
-    format!("{MARKER}\n{text}\n{}\n", review.record.to_line())
+    format!("{MARKER}\n{text}\n{record}\n")
 }
 
 fn headline(text: &mut String, review: &PullReview) {

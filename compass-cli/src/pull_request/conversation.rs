@@ -1,12 +1,13 @@
 //! Converts comments and reviews of the forge to the facts of an evaluation.
 
 use compass_manifest::Policy;
-use compass_manifest::review::{CommandKind, Comment, Facts, Grant, Validity, parse_commands};
+use compass_manifest::review::{CommandKind, Comment, Facts, Validity, parse_commands};
 use jiff::Timestamp;
 
 use super::head_history::HeadHistory;
+use super::record;
 use crate::error::Result;
-use crate::forge::{self, Account, LabelEvent, PullRequest, Review, ReviewState};
+use crate::forge::{self, Account, PullRequest, Review, ReviewState};
 
 /// A comment or a review, in the order of the conversation.
 #[derive(Debug, Clone)]
@@ -28,13 +29,15 @@ impl ForgeText {
     }
 }
 
-/// The comments and reviews that can have commands, oldest first, without the comment of this program.
+/// The comments and reviews that can have commands, oldest first, without those of this program that
+/// have a record.
 pub(super) fn texts(
     comments: &[forge::Comment],
     reviews: &[Review],
-    own_comment: Option<u64>,
+    own: &Account,
 ) -> Vec<ForgeText> {
-    let comments = comments.iter().filter(|one| Some(one.id) != own_comment).map(|one| ForgeText {
+    let comments = comments.iter().filter(|one| !record::has_record(one, own));
+    let comments = comments.map(|one| ForgeText {
         id: i64::try_from(one.id).unwrap_or_default(),
         author: one.author.clone(),
         body: one.body.clone(),
@@ -115,47 +118,8 @@ fn is_ignored(account: &Account, policy: &Policy) -> bool {
     account.is_bot && !policy.review.roles.values().flatten().any(is_named)
 }
 
-/// Recovers the granted steps from the label history, for a pull request whose record was deleted.
-///
-/// A label that this program added shows that the step was granted then. Labels that others added show
-/// nothing.
-pub(super) async fn grants_of_labels(
-    events: &[LabelEvent],
-    own: &Account,
-    texts: &[ForgeText],
-    pull: &PullRequest,
-    history: &HeadHistory<'_, '_>,
-) -> Result<Vec<Grant>> {
-    let mut grants = Vec::new();
-    let added = events.iter().filter(|event| event.is_added && event.by.id == own.id);
-    for event in added {
-        let (Some((group, to)), Some(at)) = (event.label.split_once('/'), event.at) else {
-            continue;
-        };
-        if !group.eq_ignore_ascii_case("queue") {
-            continue;
-        }
-        let Some(files) = history.files_at(at).await? else { continue };
-        let mut grant = Grant::new(to, &pull.author.login, files);
-        if !requests(&pull.body, to) {
-            let request = texts.iter().rev().find(|text| {
-                text.created.is_some_and(|created| created <= at) && requests(&text.body, to)
-            });
-            grant.written = at.as_second();
-            // The command of a grant without a request was deleted.
-            grant.comment = Some(request.map_or(0, ForgeText::key));
-            if let Some(request) = request {
-                grant.by.clone_from(&request.author.login);
-                grant.written = request.created.map_or(0, Timestamp::as_second);
-            }
-        }
-        grants.push(grant);
-    }
-    Ok(grants)
-}
-
 /// Whether a text has a command that requests a label.
-fn requests(text: &str, label: &str) -> bool {
+pub(super) fn requests(text: &str, label: &str) -> bool {
     parse_commands(text).iter().any(
         |command| matches!(&command.kind, CommandKind::Queue(to) if to.eq_ignore_ascii_case(label)),
     )

@@ -58,6 +58,13 @@ async fn publish_one(
     let Reviewer { global, .. } = reviewer;
     let repository = &review.source.repository;
     require_releasable(facts, repository, reviewer)?;
+    if !review.source.clone.has_history {
+        return Err(CliError::usage(
+            "the commits were read through the interface of the forge, so that it is not known which \
+             commit last changed the files",
+        )
+        .hint("add the repository as the remote: `git remote add origin URL`"));
+    }
     let Some(url) = &repository.policy.store else {
         return Err(CliError::usage("the policy names no store"));
     };

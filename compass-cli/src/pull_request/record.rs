@@ -68,13 +68,25 @@ struct StoredGrant {
 /// Finds the comment of an account with a record: the oldest, so that two programs that run at once
 /// agree on it.
 pub(super) fn find(comments: &[Comment], own: &Account) -> (Option<Comment>, Record) {
-    let is_own = |comment: &&Comment| {
-        own.id != 0 && comment.author.id == own.id && comment.body.starts_with(MARKER)
-    };
-    match comments.iter().find(is_own) {
+    match with_marker(comments, own).next() {
         Some(comment) => (Some(comment.clone()), Record::parse(&comment.body)),
         None => (None, Record::default()),
     }
+}
+
+/// Finds the other comments of an account with a record, which a second program wrote that ran at the
+/// same time.
+pub(super) fn duplicates(comments: &[Comment], own: &Account) -> Vec<u64> {
+    with_marker(comments, own).skip(1).map(|comment| comment.id).collect()
+}
+
+fn with_marker<'c>(comments: &'c [Comment], own: &'c Account) -> impl Iterator<Item = &'c Comment> {
+    comments.iter().filter(move |comment| has_record(comment, own))
+}
+
+/// Whether a comment is that of an account with a record.
+pub(super) fn has_record(comment: &Comment, own: &Account) -> bool {
+    own.id != 0 && comment.author.id == own.id && comment.body.starts_with(MARKER)
 }
 
 impl Record {
@@ -103,7 +115,8 @@ impl Record {
 
     /// Reads the record of a comment. Without a valid record, no step counts as granted.
     fn parse(comment: &str) -> Self {
-        let line = comment.lines().find_map(|line| line.strip_prefix(RECORD));
+        // The record is the last line; lines before it can contain texts of other people.
+        let line = comment.lines().rev().find_map(|line| line.strip_prefix(RECORD));
         let json = line.and_then(|line| line.trim_end().strip_suffix("-->"));
         let stored = json.and_then(|json| serde_json::from_str::<StoredRecord>(json.trim()).ok());
         let StoredRecord { grants, release_files, valid_after, failure } =
@@ -208,7 +221,12 @@ mod tests {
         let comments = [forged, quoted, comment(3, 5, body("own")), comment(4, 5, body("second"))];
         let (found, record) = find(&comments, &own);
         assert_eq!((found.unwrap().id, record.grants[0].to.as_str()), (3, "own"));
+        assert_eq!(duplicates(&comments, &own), [4]);
         assert_eq!(find(&comments, &Account::default()).0, None);
         assert_eq!(Record::parse("<!-- compass:record [1] -->"), Record::default());
+        let in_text = Record { valid_after: 1, ..Record::default() }.to_line();
+        let last = Record { valid_after: 2, ..Record::default() };
+        let comment = format!("{MARKER}\n```\n{in_text}\n```\n{}\n", last.to_line());
+        assert_eq!(Record::parse(&comment), last);
     }
 }

@@ -10,6 +10,7 @@ mod api;
 mod faults;
 mod git;
 mod json;
+mod people;
 mod reads;
 mod webhooks;
 mod world;

@@ -59,14 +59,7 @@ pub(super) fn read(world: &mut World, call: &Call<'_>, full_name: &str) -> Conte
         ["collaborators", login, "permission"] => permission(world, login),
         ["commits", commit, "status"] => statuses(world, commit),
         ["compare", range] => compare(world, range),
-        ["git", "trees", commit] => match &world.git {
-            Some(git) => Content::Json(200, git::tree(git, commit)),
-            None => not_found(),
-        },
-        ["git", "blobs", object] => match &world.git {
-            Some(git) => Content::Raw(git::blob(git, object)),
-            None => not_found(),
-        },
+        ["git", kind, ref path @ ..] => git_object(world, kind, &path.join("/")),
         _ => not_found(),
     }
 }
@@ -99,6 +92,22 @@ fn attempt(world: &World, id: &str) -> Content {
     let Some(delivery) = world.deliveries.get(index) else { return not_found() };
     let request = json!({"headers": {}, "payload": delivery.payload});
     Content::Json(200, json!({"id": index + 1, "guid": delivery.id, "request": request}))
+}
+
+/// Reads an object of git. Blobs are sent without a wrapper, which clients ask for.
+fn git_object(world: &World, kind: &str, name: &str) -> Content {
+    let Some(git) = &world.git else { return not_found() };
+    let found = match kind {
+        "blobs" => git::blob(git, name).map(Content::Raw),
+        "trees" => git::tree(git, name, world.truncates_trees).map(|tree| Content::Json(200, tree)),
+        "commits" => git::commit(git, name).map(|commit| Content::Json(200, commit)),
+        "ref" => name
+            .strip_prefix("heads/")
+            .and_then(|branch| git::branch(git, branch))
+            .map(|branch| Content::Json(200, branch)),
+        _ => None,
+    };
+    found.unwrap_or_else(not_found)
 }
 
 /// The number of a pull request that exists.
@@ -186,10 +195,12 @@ fn statuses(world: &World, commit: &str) -> Content {
 
 fn compare(world: &World, range: &str) -> Content {
     match (&world.git, range.split_once("...")) {
-        (Some(git), Some((base, head))) => {
-            let sha = git::merge_base(git, base, head);
-            Content::Json(200, json!({"merge_base_commit": {"sha": sha}, "commits": []}))
-        }
+        (Some(git), Some((base, head))) => match git::merge_base(git, base, head) {
+            Some(sha) => {
+                Content::Json(200, json!({"merge_base_commit": {"sha": sha}, "commits": []}))
+            }
+            None => not_found(),
+        },
         _ => not_found(),
     }
 }

@@ -20,6 +20,13 @@ pub(super) fn write(world: &mut World, call: &Call<'_>) -> Content {
             None => not_found(),
         },
         ("PATCH", ["issues", "comments", id]) => update_comment(world, id, text("body")),
+        ("DELETE", ["issues", "comments", id]) => match id.parse() {
+            Ok(id) if world.number_of_comment(id).is_some() => {
+                world.delete_comment(id);
+                Content::Empty(204)
+            }
+            _ => not_found(),
+        },
         ("POST", ["issues", number, "labels"]) => match known(world, number) {
             Some(number) => add_labels(world, number, call),
             None => not_found(),

@@ -3,6 +3,8 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use compass_registry::server::{Server, ServerOptions};
+use compass_registry::storage::MemoryStorage;
 use serde_json::{Value, json};
 
 use crate::forge_server::{Fault, OWN_LOGIN};
@@ -10,16 +12,18 @@ use crate::world::World;
 
 /// Brings releases of plugins to `patches-need-sync-image`; returns their numbers.
 fn releases(world: &World, names: &[&str]) -> Vec<u64> {
-    let open = |name: &&str| {
-        let number = world.open_release(name, "v0.2.0");
-        world.push_image(name, "v0.2.0");
-        let pushed = world.pushed(name, "v0.2.0");
-        world.forge.act(|forge| forge.comment(number, "alice", &pushed));
-        world.apply(number);
-        assert!(world.labels(number).contains(&"queue/patches-need-sync-image".to_owned()));
-        number
-    };
-    names.iter().map(open).collect()
+    names.iter().map(|name| release_at(world, &world.release.host(), name)).collect()
+}
+
+/// Brings a release whose image is in a registry to `patches-need-sync-image`.
+fn release_at(world: &World, host: &str, name: &str) -> u64 {
+    let number = world.open_release_at(host, name, "v0.2.0");
+    world.push_image(name, "v0.2.0");
+    let pushed = world.pushed(name, "v0.2.0");
+    world.forge.act(|forge| forge.comment(number, "alice", &pushed));
+    world.apply(number);
+    assert!(world.labels(number).contains(&"queue/patches-need-sync-image".to_owned()));
+    number
 }
 
 fn queue(world: &World, arguments: &[&str]) -> (i32, Value, String) {
@@ -91,12 +95,18 @@ fn queue_run_finishes_releases() {
 #[test]
 fn queue_run_failures_stop_no_others() {
     let world = World::new();
+    // An image outside of the release registry is permitted, so that its registry can be down.
+    world.change_policy("review:", "rules: {plugin-image-reference: off}\nreview:");
+    let down = unused_address();
     let names = ["aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh", "ii", "jj"];
-    let numbers = releases(&world, &names);
-    // One image is gone, and another has other content in the release registry.
+    let open = |name: &&str| match *name {
+        "ff" => release_at(&world, &down, name),
+        name => release_at(&world, &world.release.host(), name),
+    };
+    let numbers: Vec<u64> = names.iter().map(open).collect();
     world.remove_image("cc", "v0.2.0");
-    world.sync_other_image("ff", "v0.2.0");
-    let (code, value, error) = queue(&world, &["--run", "--jobs", "3"]);
+    let run = ["--run", "--jobs", "3", "--retry-connect", "1"];
+    let (code, value, error) = queue(&world, &run);
     assert_ne!(code, 0, "{error}");
     assert_eq!(value["failed"], 2, "{value:#}{error}");
     for (name, number) in names.iter().zip(&numbers) {
@@ -105,14 +115,17 @@ fn queue_run_failures_stop_no_others() {
         assert_eq!(world.labels(*number), ["kind/release", &format!("queue/{label}")], "{name}");
         let comment = world.forge.act(|forge| forge.comments_by(*number, OWN_LOGIN)).remove(0);
         assert_eq!(comment.contains("The last run failed"), is_failed, "{comment}");
+        let is_down = comment.contains("connection refused for") && comment.contains(&down);
+        assert_eq!(is_down, *name == "ff", "{comment}");
     }
     let status = world.forge.act(|forge| forge.status(numbers[2], "compass/release-queue"));
     assert_eq!(status.unwrap().state, "failure");
     // Looking again does not change the comment.
     assert_eq!(world.apply(numbers[2]), Vec::<String>::new());
     world.push_image("cc", "v0.2.0");
-    world.sync_image("ff", "v0.2.0");
-    let (code, value, error) = queue(&world, &["--run"]);
+    let server = Server::start(MemoryStorage::default(), &down, ServerOptions::default());
+    let server = world.runtime.block_on(server).unwrap();
+    let (code, value, error) = queue(&world, &run);
     assert_eq!(code, 0, "{value:#}{error}");
     for number in numbers {
         assert_eq!(world.labels(number), ["kind/release", "queue/done-package-uploaded"]);
@@ -120,16 +133,36 @@ fn queue_run_failures_stop_no_others() {
         assert_eq!(comments.len(), 3, "{comments:#?}");
         assert!(!comments[0].contains("The last run failed"), "{}", comments[0]);
     }
+    world.runtime.block_on(server.stop());
+}
+
+/// An address at which no server listens.
+fn unused_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[test]
+fn queue_run_other_image_is_kept() {
+    let world = World::new();
+    let number = releases(&world, &["log"])[0];
+    world.sync_other_image("log", "v0.2.0");
+    let (code, value, error) = queue(&world, &["--run"]);
+    assert_eq!((code, &value["failed"]), (1, &json!(1)), "{value:#}{error}");
+    assert_eq!(world.labels(number), ["kind/release", "queue/patches-need-sync-image"]);
+    let comment = world.forge.act(|forge| forge.comments_by(number, OWN_LOGIN)).remove(0);
+    assert!(comment.contains("The last run failed"), "{comment}");
+    world.sync_image("log", "v0.2.0");
+    let (code, value, error) = queue(&world, &["--run"]);
+    assert_eq!(code, 0, "{value:#}{error}");
+    assert_eq!(world.labels(number), ["kind/release", "queue/done-package-uploaded"]);
 }
 
 #[test]
 fn queue_run_without_role_does_nothing() {
     let world = World::new();
     let number = releases(&world, &["log"])[0];
-    let policy = std::fs::read_to_string(world.path("author/.compass.yaml")).unwrap();
-    world.git("author", &["checkout", "--quiet", "--force", "main"]);
-    world.write("author/.compass.yaml", &policy.replace(", '@release-robot'", ""));
-    world.commit("main", "Remove the robot");
+    world.change_policy(", '@release-robot'", "");
     let (code, value, error) = queue(&world, &["--run"]);
     assert_eq!((code, &value["failed"]), (2, &json!(1)), "{value:#}{error}");
     assert!(error.is_empty() && value.to_string().contains("review.roles"), "{value:#}");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::forge_server::OWN_LOGIN;
+use crate::forge_server::{Fault, OWN_LOGIN};
 use crate::world::{BODY, World};
 
 #[test]
@@ -225,4 +225,158 @@ fn review_closed_pull_request_writes_nothing() {
     assert_eq!(ran.code, 0, "{}", ran.error);
     assert!(ran.error.contains("is not open"), "{}", ran.error);
     assert_eq!(world.forge.act(|forge| forge.writes()), Vec::<String>::new());
+}
+
+#[test]
+fn review_without_origin_reads_forge() {
+    let world = World::new();
+    let number = world.open_release("gpu", "v0.2.0");
+    world.push_image("gpu", "v0.2.0");
+    let pushed = world.pushed("gpu", "v0.2.0");
+    world.forge.act(|forge| forge.comment(number, "alice", &pushed));
+    // The clone has neither the head nor the present commit of the base branch.
+    world.git("author", &["checkout", "--quiet", "--force", "main"]);
+    world.write("author/release-plugins/OWNERS", "approvers: [\"alice\"]\n");
+    let base = world.commit("main", "Add owners");
+    world.forge.act(|forge| forge.base_commit = base);
+    let expected = world.review(number, &[]);
+    world.git("clone", &["remote", "remove", "origin"]);
+    let value = world.review(number, &[]);
+    assert_eq!(value, expected, "{value:#}");
+    assert_eq!(value["state"], "patches-need-sync-image");
+    world.apply(number);
+    let ran = world.compass(&["queue", "--run"]);
+    assert_eq!(ran.code, 2, "{}", ran.error);
+    assert!(ran.error.contains("git remote add origin"), "{}", ran.error);
+    // The images were copied, but the package names the commit of its files.
+    assert_eq!(world.labels(number), ["kind/release", "queue/patches-need-package"]);
+}
+
+#[test]
+fn review_shallow_clone_reads_forge() {
+    let world = World::new();
+    let number = world.open_release("gpu", "v0.2.0");
+    let expected = world.review(number, &[]);
+    let origin = format!("file://{}", world.path("origin.git").display());
+    std::fs::remove_dir_all(world.path("clone")).unwrap();
+    world.git(".", &["clone", "--quiet", "--depth", "1", &origin, "clone"]);
+    world.git("clone", &["remote", "set-url", "origin", "/does-not-exist"]);
+    assert_eq!(world.review(number, &[]), expected);
+}
+
+#[test]
+fn review_truncated_tree_is_refused() {
+    let world = World::new();
+    let number = world.open_release("gpu", "v0.2.0");
+    world.git("clone", &["remote", "remove", "origin"]);
+    world.forge.act(|forge| forge.truncates_trees = true);
+    let ran = world.compass(&["review", "--number", &number.to_string()]);
+    assert_eq!(ran.code, 2, "{}{}", ran.out, ran.error);
+    for text in ["no remote `origin`", "too many files for one answer", "git remote add"] {
+        assert!(ran.error.contains(text), "{}", ran.error);
+    }
+}
+
+#[test]
+fn review_second_own_comment_is_deleted() {
+    let world = World::new();
+    let number = world.open_release("gpu", "v0.2.0");
+    world.apply(number);
+    let own = world.forge.act(|forge| forge.comments_by(number, OWN_LOGIN)).remove(0);
+    // Another process has created the comment at the same time.
+    world.forge.act(|forge| forge.comment(number, OWN_LOGIN, &own));
+    assert_eq!(world.apply(number), ["deleted a second comment"]);
+    assert_eq!(world.apply(number), Vec::<String>::new());
+    assert_eq!(world.forge.act(|forge| forge.comments_by(number, OWN_LOGIN)), [own]);
+}
+
+#[test]
+fn review_shared_head_has_one_status() {
+    let world = World::new();
+    let first = world.open_release("gpu", "v0.2.0");
+    let head = world.forge.act(|forge| forge.pull(first).head.clone());
+    let second = world.forge.act(|forge| forge.open_pull("alice", BODY, &head));
+    assert!(world.apply(first).contains(&"set the commit status".to_owned()));
+    assert!(!world.apply(second).contains(&"set the commit status".to_owned()));
+    for number in [first, second] {
+        assert_eq!(world.apply(number), Vec::<String>::new());
+    }
+    world.forge.act(|forge| forge.close(first, false));
+    assert_eq!(world.apply(second), ["set the commit status"]);
+}
+
+#[test]
+fn review_later_list_keeps_step() {
+    let world = World::new();
+    let number = world.open_release("gpu", "v0.2.0");
+    world.push_image("gpu", "v0.2.0");
+    let (pushed, other) = (world.pushed("gpu", "v0.2.0"), world.source_image("other", "v0.2.0"));
+    let other = format!("image(s) pushed to\n{other}\n");
+    world.forge.act(|forge| {
+        forge.comment(number, "alice", &pushed);
+        forge.comment(number, "alice", &other);
+    });
+    // The result is the same as if the command was looked at before the second list was given.
+    assert_eq!(world.review(number, &["--apply"])["state"], "patches-need-sync-image");
+}
+
+#[test]
+fn review_lost_record_keeps_earlier_steps() {
+    let world = World::new();
+    let (number, _) = at_sync(&world);
+    world.forge.act(|forge| {
+        // The guards of the first step do not hold any more, and its label was never added.
+        forge.edit_body(number, "/queue need-queue");
+        let pull = forge.pulls.get_mut(&number).unwrap();
+        pull.events.retain(|event| event.label != "queue/need-queue");
+    });
+    let own = |forge: &crate::forge_server::World| {
+        let comments = forge.pull(number).comments.iter();
+        comments.filter(|one| one.author == OWN_LOGIN).map(|one| one.id).next().unwrap()
+    };
+    world.forge.act(|forge| {
+        let id = own(forge);
+        forge.delete_comment(id);
+    });
+    assert_eq!(world.review(number, &["--apply"])["state"], "patches-need-sync-image");
+}
+
+#[test]
+fn review_limit_during_apply_continues_later() {
+    let world = World::new();
+    let number = world.open_release("gpu", "v0.2.0");
+    world.forge.act(|forge| forge.faults.plan("POST", "/labels", Fault::HourlyLimit(3000), 1));
+    let ran = world.compass(&["review", "--number", &number.to_string(), "--apply"]);
+    assert_eq!(ran.code, 3, "{}", ran.error);
+    assert!(ran.error.contains("completed work is not repeated"), "{}", ran.error);
+    let expected = [
+        "added the label kind/release",
+        "added the label queue/need-queue",
+        "set the commit status",
+    ];
+    assert_eq!(world.apply(number), expected);
+    assert_eq!(world.forge.act(|forge| forge.comments_by(number, OWN_LOGIN)).len(), 1);
+}
+
+#[test]
+fn review_long_conversation_is_read() {
+    let world = World::new();
+    let number = world.open_release("gpu", "v0.2.0");
+    world.push_image("gpu", "v0.2.0");
+    let pushed = world.pushed("gpu", "v0.2.0");
+    let longest = "/queue patches-need-package\n".repeat(65_536 / 28);
+    world.forge.act(|forge| {
+        forge.comment(number, "mallory", &longest);
+        for _ in 0..1_000 {
+            forge.comment(number, "mallory", "image(s) pushed to\nhttps://x\n/queue done\n");
+        }
+        forge.comment(number, "alice", &pushed);
+    });
+    assert_eq!(world.review(number, &["--apply"])["state"], "patches-need-sync-image");
+    let own = world.forge.act(|forge| forge.comments_by(number, OWN_LOGIN)).remove(0);
+    assert!(
+        own.chars().count() < 65_536 && own.contains("earlier requests are not shown"),
+        "{own}"
+    );
+    assert_eq!(world.apply(number), Vec::<String>::new());
 }

@@ -61,18 +61,34 @@ impl World {
         self.write("author/.compass.yaml", &policy);
         self.write("author/release-plugins/gpu.yaml", &self.plugin("gpu", "v0.1.0", 9001));
         self.write("author/README.md", "Releases.\n");
-        let base = self.commit("main", "First release");
+        self.commit("main", "First release");
         self.git(".", &["clone", "--quiet", "origin.git", "clone"]);
+        self.connect_forge();
+    }
+
+    /// Starts a new forge for the same repository, without pull requests.
+    #[allow(dead_code, reason = "the tests of the bot use it")]
+    pub(crate) fn restart_forge(&mut self) {
+        self.forge = ForgeServer::start();
+        self.connect_forge();
+    }
+
+    fn connect_forge(&self) {
         let origin = self.path("origin.git");
+        let base = git(&origin, &["rev-parse", "refs/heads/main"]);
         self.forge.act(|forge| {
             forge.git = Some(origin);
             forge.base_commit = base;
         });
     }
 
-    /// The manifest of a plugin.
+    /// The manifest of a plugin, with its image in the release registry.
     pub(crate) fn plugin(&self, name: &str, version: &str, port: u16) -> String {
-        let host = self.release.host();
+        Self::plugin_at(&self.release.host(), name, version, port)
+    }
+
+    /// The manifest of a plugin, with its image in a registry.
+    fn plugin_at(host: &str, name: &str, version: &str, port: u16) -> String {
         format!(
             "metadata: {{name: {name}}}\nspec:\n  version: {version}\n  service:\n    port: {port}\n    \
              image: {host}/release/compass-plugins-{name}:{version}\n  modules: [{{name: {name}, slots: \
@@ -103,12 +119,21 @@ impl World {
         self.runtime.block_on(image.store(&self.storage.1, &repository, &tag)).unwrap();
     }
 
-    /// Removes the image of a plugin from the source registry.
+    /// Removes the image of a plugin from the source registry, if it has the image.
     pub(crate) fn remove_image(&self, name: &str, version: &str) {
-        let repository = format!("caicloud/compass-plugins-{name}").parse().unwrap();
+        self.remove_image_of(true, name, version);
+    }
+
+    /// Removes the image of a plugin from the source or the release registry, if it has the image.
+    pub(crate) fn remove_image_of(&self, is_source: bool, name: &str, version: &str) {
+        let (storage, project) = match is_source {
+            true => (&self.storage.0, "caicloud"),
+            false => (&self.storage.1, "release"),
+        };
+        let repository = format!("{project}/compass-plugins-{name}").parse().unwrap();
         let tag = version.parse::<Tag>().unwrap().into();
-        let removed = self.storage.0.delete_manifest(&repository, &tag);
-        self.runtime.block_on(removed).unwrap();
+        // Fails if the registry does not have the image.
+        let _ = self.runtime.block_on(storage.delete_manifest(&repository, &tag));
     }
 
     fn store_image(&self, storage: &MemoryStorage, project: &str, name: &str, version: &str) {
@@ -129,17 +154,35 @@ impl World {
 
     /// Commits a new version of a plugin to a branch that starts at `main`; returns the commit.
     pub(crate) fn change(&self, branch: &str, name: &str, version: &str) -> String {
+        self.change_at(&self.release.host(), branch, name, version)
+    }
+
+    /// As [`Self::change`], with the image in a registry.
+    fn change_at(&self, host: &str, branch: &str, name: &str, version: &str) -> String {
         self.git("author", &["checkout", "--quiet", "--force", "main"]);
         let path = format!("author/release-plugins/{name}.yaml");
         let port = 9001 + name.bytes().map(u16::from).sum::<u16>();
-        self.write(&path, &self.plugin(name, version, port));
+        self.write(&path, &Self::plugin_at(host, name, version, port));
         self.commit(branch, &format!("Release {name} {version}"))
     }
 
     /// Opens the pull request of a plugin by `alice`; returns its number.
     pub(crate) fn open_release(&self, name: &str, version: &str) -> u64 {
-        let head = self.change(&format!("change-{name}"), name, version);
+        self.open_release_at(&self.release.host(), name, version)
+    }
+
+    /// As [`Self::open_release`], with the image in a registry.
+    pub(crate) fn open_release_at(&self, host: &str, name: &str, version: &str) -> u64 {
+        let head = self.change_at(host, &format!("change-{name}"), name, version);
         self.forge.act(|forge| forge.open_pull("alice", BODY, &head))
+    }
+
+    /// Replaces a text of the policy of the base branch.
+    pub(crate) fn change_policy(&self, from: &str, to: &str) {
+        let policy = std::fs::read_to_string(self.path("author/.compass.yaml")).unwrap();
+        self.git("author", &["checkout", "--quiet", "--force", "main"]);
+        self.write("author/.compass.yaml", &policy.replace(from, to));
+        self.commit("main", "Change the policy");
     }
 
     /// The comment of the author after the images were pushed.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::super::error::ForgeError;
 use super::super::{
     Account, Branch, Comment, CommitStatus, LabelEvent, PullRequest, PullState, Push, RepoName,
-    Result, Review, ReviewState, StatusState, TreeEntry,
+    Result, Review, ReviewState, StatusState,
 };
 
 /// Reads `null` as the default value.
@@ -19,11 +19,11 @@ pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-fn time(text: &str) -> Option<Timestamp> {
+pub(super) fn time(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
-fn missing(action: &str, field: &str) -> ForgeError {
+pub(super) fn missing(action: &str, field: &str) -> ForgeError {
     ForgeError::InvalidAnswer { action: action.to_owned(), reason: format!("it has no {field}") }
 }
 
@@ -104,7 +104,7 @@ impl BranchItem {
 }
 
 /// Requires the name of a git object, which becomes an argument of git.
-fn require_object(action: &str, text: &str) -> Result<()> {
+pub(super) fn require_object(action: &str, text: &str) -> Result<()> {
     let is_valid = matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit());
     if is_valid { Ok(()) } else { Err(missing(action, "valid commit")) }
 }
@@ -275,55 +275,6 @@ impl ActivityItem {
             after: self.after,
             at: time(&self.timestamp).ok_or_else(|| missing(action, "`timestamp`"))?,
         })
-    }
-}
-
-/// A comparison of two commits.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Comparison {
-    #[serde(deserialize_with = "or_default")]
-    merge_base_commit: BranchItem,
-}
-
-impl Comparison {
-    pub(super) fn merge_base(self, action: &str) -> Result<String> {
-        Ok(self.merge_base_commit.into_branch(action)?.commit)
-    }
-}
-
-/// The files of a commit.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct TreeItem {
-    #[serde(deserialize_with = "or_default")]
-    tree: Vec<TreeFile>,
-    #[serde(deserialize_with = "or_default")]
-    truncated: bool,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct TreeFile {
-    path: String,
-    mode: String,
-    #[serde(rename = "type")]
-    kind: String,
-    sha: String,
-}
-
-impl TreeItem {
-    pub(super) fn into_entries(self, action: &str) -> Result<Vec<TreeEntry>> {
-        if self.truncated {
-            let reason = "the repository has too many files for one answer".to_owned();
-            return Err(ForgeError::InvalidAnswer { action: action.to_owned(), reason });
-        }
-        let files = self.tree.into_iter().filter(|file| file.kind != "tree");
-        let entries = files.map(|TreeFile { path, mode, sha, .. }| {
-            require_object(action, &sha)?;
-            Ok(TreeEntry { path, mode, object: sha })
-        });
-        entries.collect()
     }
 }
 

@@ -214,6 +214,55 @@ async fn client_stale_labels_are_no_error() {
 }
 
 #[tokio::test]
+async fn client_label_of_any_characters_is_removed() {
+    let (server, client, number) = start();
+    let labels = ["size/XS \u{1f41b}", "a b", "100% ?#&", "\u{7ec4}\u{4ef6}/x", "%2F"];
+    client.add_labels(number, &labels.map(str::to_owned)).await.unwrap();
+    for label in labels {
+        client.remove_label(number, label).await.unwrap();
+    }
+    assert_eq!(server.act(|forge| forge.pull(number).labels.clone()), Vec::<String>::new());
+    // The URL standard removes such a segment, so that the request would remove all labels.
+    server.act(|forge| forge.add_label(number, "bob", "kept"));
+    for label in [".", ".."] {
+        client.remove_label(number, label).await.unwrap_err();
+    }
+    assert_eq!(server.act(|forge| forge.pull(number).labels.clone()), ["kept"]);
+}
+
+#[tokio::test]
+async fn client_reads_git_objects() {
+    let (server, client, _) = start();
+    let directory = tempfile::tempdir().unwrap();
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(arguments);
+        let output = command.current_dir(&directory).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    };
+    git(&["init", "--quiet", "--initial-branch=release/2.7"]);
+    std::fs::write(directory.path().join("file"), b"content\0").unwrap();
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "--no-gpg-sign", "-m", "text"]);
+    server.act(|forge| forge.git = Some(directory.path().to_owned()));
+    let head = client.branch_commit("release/2.7").await.unwrap();
+    assert_eq!(head, git(&["rev-parse", "HEAD"]));
+    let commit = client.commit(&head).await.unwrap();
+    assert_eq!(commit.tree, git(&["rev-parse", "HEAD^{tree}"]));
+    assert_eq!(commit.seconds.to_string(), git(&["show", "-s", "--format=%ct"]));
+    let files = client.tree(&head).await.unwrap();
+    assert_eq!(
+        (files.len(), files[0].path.as_str(), files[0].mode.as_str()),
+        (1, "file", "100644")
+    );
+    assert_eq!(client.blob(&files[0].object).await.unwrap(), b"content\0"[..]);
+    assert!(client.blob(&head).await.unwrap_err().is_not_found());
+    assert!(client.branch_commit("other").await.unwrap_err().is_not_found());
+    server.act(|forge| forge.truncates_trees = true);
+    assert!(shown(client.tree(&head).await).contains("too many files"));
+}
+
+#[tokio::test]
 async fn client_renamed_repository_is_followed() {
     let (server, client, number) = start();
     let former: RepoName = "caicloud/former-name".parse().unwrap();

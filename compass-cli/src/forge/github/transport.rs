@@ -33,6 +33,7 @@ const READ_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_ANSWER: usize = 32 << 20;
 
 const JSON: &str = "application/vnd.github+json";
+const RAW: &str = "application/vnd.github.raw+json";
 
 /// A client of the interface.
 pub(super) struct Transport {
@@ -123,6 +124,11 @@ impl Transport {
     /// Reads one JSON value.
     pub(super) async fn get_json<T: DeserializeOwned>(&self, action: &str, url: Url) -> Result<T> {
         self.get(action, url, JSON).await?.json(action)
+    }
+
+    /// Reads a content that is no JSON.
+    pub(super) async fn get_raw(&self, action: &str, url: Url) -> Result<Bytes> {
+        Ok(self.get(action, url, RAW).await?.body)
     }
 
     /// Reads a page; also returns the URL of the next one.
