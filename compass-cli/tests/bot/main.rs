@@ -7,6 +7,7 @@ mod deliveries;
 #[allow(clippy::redundant_closure_for_method_calls, clippy::implicit_clone, clippy::unused_self)]
 #[path = "../forge_server/mod.rs"]
 mod forge_server;
+mod histories;
 mod journal;
 mod scene;
 mod server;
