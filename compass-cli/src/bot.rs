@@ -102,7 +102,7 @@ impl Bot {
         let shared = Arc::new(Shared {
             board: Board::new(&options.repository),
             repository: options.repository,
-            receiver: Receiver::new(options.secret),
+            receiver: Receiver::new(options.secret, &options.directory),
             work,
             journal,
             queue: WorkQueue::new(options.scan_interval),

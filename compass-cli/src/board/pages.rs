@@ -1,5 +1,6 @@
 //! Renders the pages as HTML.
 
+mod condition;
 mod elements;
 mod frame;
 mod overview;

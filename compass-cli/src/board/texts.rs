@@ -32,6 +32,10 @@ pub(super) struct Texts {
     pub(super) blocked: &'static str,
     pub(super) ready: &'static str,
     pub(super) done: &'static str,
+    /// These are marks beside titles.
+    pub(super) done_short: &'static str,
+    pub(super) ready_short: &'static str,
+    pub(super) missing: fn(usize) -> String,
     pub(super) refused: &'static str,
     pub(super) failed: &'static str,
     pub(super) roles: &'static str,
@@ -82,6 +86,8 @@ pub(super) struct Texts {
     pub(super) omitted: fn(usize) -> String,
     pub(super) all_packages: fn(usize) -> String,
     pub(super) age: fn(Age) -> String,
+    /// The name of a role.
+    pub(super) role: fn(&str) -> String,
     /// Describes a state of the queue, if it is one of the usual process.
     pub(super) state_name: fn(&str) -> Option<&'static str>,
     pub(super) guard_name: fn(&str) -> Option<&'static str>,

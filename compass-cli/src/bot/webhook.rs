@@ -3,8 +3,9 @@
 //! A request gets a status of the kind 2xx only after its delivery is on disk, or if it concerns no
 //! pull request.
 
-use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use axum::body::{Body, BodyDataStream};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use futures_util::StreamExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::block_in_place;
 
 use super::Shared;
@@ -22,6 +23,7 @@ use super::event::{Affected, affected};
 use super::journal::{JournalError, Task};
 use super::scan_requests::ScanScope;
 use super::signature::{self, Signature, WebhookSecret};
+use crate::forge::RepoName;
 
 /// The maximum size of a payload. GitHub sends no larger one.
 pub(super) const MAX_BODY: usize = 25 << 20;
@@ -29,26 +31,22 @@ pub(super) const MAX_BODY: usize = 25 << 20;
 /// The time in which a payload has to arrive. GitHub waits 10 s for the answer.
 const BODY_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// The memory in KiB for the payloads of all connections, which is one of the maximum size. Those beyond
-/// it wait.
-const MEMORY_KIB: usize = (MAX_BODY >> 10) + (1 << 10);
+/// The size up to which a payload stays in memory. Larger ones, which are rare, go to unnamed files.
+const MAX_IN_MEMORY: usize = 32 << 10;
 
-/// The memory in KiB that each connection has apart from that. Deliveries of the usual size thus do not
-/// wait.
-const OWN_KIB: usize = 32;
-
-/// The sizes of the buffers of a payload.
-const MIN_BUFFER: usize = 8 << 10;
-const MAX_BUFFER: usize = 1 << 20;
+/// The maximum number of payloads in files. Further ones wait.
+const MAX_FILES: usize = 32;
 
 /// The maximum number of characters of the identifier of a delivery. GitHub uses 36.
 const MAX_ID: usize = 64;
 
-/// Verifies webhooks, and limits their memory.
+/// Verifies webhooks. Their memory does not depend on their size.
 #[derive(Debug)]
 pub(super) struct Receiver {
     secret: WebhookSecret,
-    memory: Arc<Semaphore>,
+    /// Where large payloads are kept.
+    directory: PathBuf,
+    files: Semaphore,
 }
 
 /// The reason why a request is rejected.
@@ -71,26 +69,28 @@ enum Rejection {
     Header(&'static str),
     #[error("the payload is not valid JSON")]
     Payload,
+    #[error("cannot keep the payload: {0}")]
+    File(#[from] io::Error),
     #[error("{0}")]
     Journal(#[from] JournalError),
 }
 
-/// A payload with a valid signature.
-struct Payload {
-    /// Full buffers, except for the last one.
-    pieces: VecDeque<BytesMut>,
+/// A payload, whose signature is valid once it is returned.
+struct Payload<'r> {
+    /// The content, unless it is in the file.
+    memory: BytesMut,
+    file: Option<(File, SemaphorePermit<'r>)>,
     size: usize,
-    /// Returned when the payload is dropped.
-    memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Receiver {
-    pub(super) fn new(secret: WebhookSecret) -> Self {
-        Self { secret, memory: Arc::new(Semaphore::new(MEMORY_KIB)) }
+    /// Large payloads are kept in unnamed files in a directory.
+    pub(super) fn new(secret: WebhookSecret, directory: &Path) -> Self {
+        Self { secret, directory: directory.to_owned(), files: Semaphore::new(MAX_FILES) }
     }
 
     /// Reads the body of a request, and verifies its signature.
-    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Payload, Rejection> {
+    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Payload<'_>, Rejection> {
         let signature = text(headers, signature::HEADER).and_then(Signature::parse);
         let signature = signature.ok_or(Rejection::Signature)?;
         let length = text(headers, header::CONTENT_LENGTH.as_str());
@@ -106,23 +106,24 @@ impl Receiver {
         &self,
         mut body: BodyDataStream,
         signature: &Signature,
-    ) -> Result<Payload, Rejection> {
+    ) -> Result<Payload<'_>, Rejection> {
         let mut verifier = self.secret.verifier().ok_or(Rejection::Signature)?;
-        let mut payload = Payload { pieces: VecDeque::new(), size: 0, memory: None };
-        let mut reserved = 0;
+        let mut payload = Payload { memory: BytesMut::new(), file: None, size: 0 };
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|_| Rejection::Broken)?;
-            let size = payload.size + piece.len();
-            if size > MAX_BODY {
+            payload.size += piece.len();
+            if payload.size > MAX_BODY {
                 return Err(Rejection::TooLarge);
             }
-            let needed = (size >> 10).saturating_sub(OWN_KIB);
-            if needed > reserved {
-                payload.reserve(&self.memory, needed - reserved).await?;
-                reserved = needed;
+            if payload.size > MAX_IN_MEMORY && payload.file.is_none() {
+                // The semaphore is never closed.
+                let permit = self.files.acquire().await.map_err(|_| Rejection::Broken)?;
+                payload.file = Some((tempfile::tempfile_in(&self.directory)?, permit));
             }
-            verifier.update(&piece);
-            payload.append(&piece);
+            payload.run(|payload| {
+                verifier.update(&piece);
+                payload.append(&piece)
+            })?;
         }
         match verifier.matches(signature) {
             true => Ok(payload),
@@ -131,45 +132,38 @@ impl Receiver {
     }
 }
 
-impl Payload {
-    /// Copies a piece. The buffers of the connection are larger than their content.
-    fn append(&mut self, mut piece: &[u8]) {
-        while !piece.is_empty() {
-            let free = self.pieces.back().map_or(0, |last| last.capacity() - last.len());
-            if free == 0 {
-                let capacity = self.size.clamp(MIN_BUFFER, MAX_BUFFER);
-                self.pieces.push_back(BytesMut::with_capacity(capacity));
-                continue;
+impl Payload<'_> {
+    /// Runs a function that blocks if the payload is in a file. For small ones, which do not, no further
+    /// thread is started.
+    fn run<T>(&mut self, function: impl FnOnce(&mut Self) -> T) -> T {
+        match self.file {
+            Some(_) => block_in_place(|| function(self)),
+            None => function(self),
+        }
+    }
+
+    fn append(&mut self, piece: &[u8]) -> io::Result<()> {
+        let Some((file, _)) = &mut self.file else {
+            self.memory.extend_from_slice(piece);
+            return Ok(());
+        };
+        file.write_all(&std::mem::take(&mut self.memory))?;
+        file.write_all(piece)
+    }
+
+    /// Reads which pull requests the event affects.
+    fn affected(&mut self, event: &str, repository: &RepoName) -> Result<Affected, Rejection> {
+        let affected = match &mut self.file {
+            Some((file, _)) => {
+                file.rewind()?;
+                affected(event, BufReader::new(file.take(MAX_BODY as u64)), repository)
             }
-            let (now, rest) = piece.split_at(free.min(piece.len()));
-            self.pieces.back_mut().into_iter().for_each(|last| last.extend_from_slice(now));
-            self.size += now.len();
-            piece = rest;
-        }
-    }
-
-    async fn reserve(&mut self, memory: &Arc<Semaphore>, kib: usize) -> Result<(), Rejection> {
-        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        let more = Arc::clone(memory).acquire_many_owned(kib).await;
-        let more = more.map_err(|_| Rejection::Broken)?;
-        match &mut self.memory {
-            Some(permit) => permit.merge(more),
-            None => self.memory = Some(more),
-        }
-        Ok(())
-    }
-}
-
-impl Read for Payload {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.pieces.front().is_some_and(BytesMut::is_empty) {
-            self.pieces.pop_front();
-        }
-        let Some(piece) = self.pieces.front_mut() else { return Ok(0) };
-        let count = piece.len().min(buffer.len());
-        piece.copy_to_slice(&mut buffer[..count]);
-        Ok(count)
+            None => affected(event, self.memory.as_ref(), repository),
+        };
+        affected.map_err(|error| match error.is_io() {
+            true => Rejection::File(error.into()),
+            false => Rejection::Payload,
+        })
     }
 }
 
@@ -180,7 +174,7 @@ pub(super) async fn receive(State(bot): State<Arc<Shared>>, request: Request) ->
         Ok(answer) => (StatusCode::ACCEPTED, answer).into_response(),
         Err(rejection) => {
             let counter = match rejection {
-                Rejection::Journal(_) => &bot.metrics.failed,
+                Rejection::Journal(_) | Rejection::File(_) => &bot.metrics.failed,
                 _ => &bot.metrics.rejected,
             };
             counter.add(1);
@@ -192,7 +186,7 @@ pub(super) async fn receive(State(bot): State<Arc<Shared>>, request: Request) ->
 
 impl Shared {
     async fn receive(&self, headers: &HeaderMap, body: Body) -> Result<&'static str, Rejection> {
-        let payload = self.receiver.read(headers, body).await?;
+        let mut payload = self.receiver.read(headers, body).await?;
         let is_json = text(headers, header::CONTENT_TYPE.as_str())
             .is_some_and(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == JSON));
         if !is_json {
@@ -201,8 +195,9 @@ impl Shared {
         let event = text(headers, EVENT).ok_or(Rejection::Header(EVENT))?;
         let id = text(headers, DELIVERY).filter(|id| is_id(id));
         let id = id.ok_or(Rejection::Header(DELIVERY))?;
-        let affected = block_in_place(|| affected(event, payload, &self.repository));
-        self.accept(id, affected.map_err(|_| Rejection::Payload)?).await
+        let affected = payload.run(|payload| payload.affected(event, &self.repository))?;
+        drop(payload);
+        self.accept(id, affected).await
     }
 
     /// Writes a delivery to the journal, and queues the pull requests that it affects.
@@ -239,7 +234,7 @@ impl Rejection {
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Broken | Self::Header(_) | Self::Payload => StatusCode::BAD_REQUEST,
-            Self::Journal(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Journal(_) | Self::File(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

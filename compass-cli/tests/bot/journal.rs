@@ -57,10 +57,10 @@ fn journal_killed_loses_no_delivery() {
         }
     }
     assert!(acknowledged.len() as u64 >= kills(), "{acknowledged:?}");
-    println!("{} kills, {} acknowledged", kills(), acknowledged.len());
     let bot = Bot::start(&world);
     eventually("all are read", || read(&world).is_superset(&acknowledged));
     eventually("idle", || bot.is_idle());
+    println!("{} kills, {} acknowledged, {} KiB", kills(), acknowledged.len(), bot.peak_memory());
     assert_eq!(bot.stop().0, Some(0));
     // Finished reviews are not repeated.
     world.forge.act(|forge| forge.requests.clear());

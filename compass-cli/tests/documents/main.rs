@@ -83,13 +83,23 @@ fn follow_guide(demo: &Demo) {
     let mut session = Session::start(demo);
     for item in read(ENGLISH) {
         match item {
-            Item::Block(Mode::Background, commands) => assert_eq!(commands, "compass demo --keep"),
+            Item::Block(Mode::Background, commands) if commands == "compass demo --keep" => {}
+            Item::Block(Mode::Background, commands) => {
+                session.serve(&commands.replace("compass bot", "exec compass bot"));
+            }
             item => session.follow(item),
         }
     }
     // The queue accepted the whole road of the plugin.
     assert_eq!(session.labels(1), ["kind/release", "queue/done-package-uploaded"]);
     assert_eq!(session.receipts(), ["hotfix", "product"]);
+    // The paths of the process.
+    for path in [
+        "plugins/gpu-manager/compass-plugins-gpu-manager-v0.1.2.tar.gz",
+        "hotfixes/compass/v2.7.0/compass-hotfixes-web-v2.7.0-20180605-p2.tar.gz",
+    ] {
+        assert!(session.is_published(path), "{path}");
+    }
 }
 
 /// Follows a page. Each command that does not run has to be listed, and to exist.

@@ -7,6 +7,8 @@ pub(crate) enum Item {
     Block(Mode, String),
     /// `<!-- author N: LOGIN -->`: the account that opened a pull request.
     Author { number: u64, login: String },
+    /// `<!-- merge N: closed -->`: the pull request is merged on the forge.
+    Merge { number: u64 },
     /// `<!-- comment N LOGIN: TEXT -->`: a comment on a pull request.
     Comment { number: u64, login: String, text: String },
 }
@@ -51,7 +53,7 @@ fn block(info: &str, body: &[&str]) -> Option<Item> {
         "sh" => Mode::Succeeds,
         "sh forge" => Mode::Forge,
         "sh refused" => Mode::Refused,
-        "sh background" => Mode::Background,
+        "sh background" | "sh forge background" => Mode::Background,
         "console" => {
             let commands = body.iter().filter_map(|line| line.strip_prefix("$ "));
             return Some(Item::Block(Mode::Succeeds, commands.collect::<Vec<_>>().join("\n")));
@@ -74,6 +76,7 @@ fn directive_of(head: &str, rest: &str) -> Item {
         ["author", number] => {
             Item::Author { number: number.parse().unwrap(), login: rest.to_owned() }
         }
+        ["merge", number] => Item::Merge { number: number.parse().unwrap() },
         ["comment", number, login] => Item::Comment {
             number: number.parse().unwrap(),
             login: login.to_owned(),

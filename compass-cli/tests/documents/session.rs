@@ -91,8 +91,11 @@ impl Session {
     pub(crate) fn start(demo: &Demo) -> Self {
         let directory = tempfile::tempdir().unwrap();
         // Another demo on this machine may use the ports of the guide.
-        let substitutes =
-            vec![("127.0.0.1:5001", demo.host("source")), ("127.0.0.1:5003", demo.host("site"))];
+        let substitutes = vec![
+            ("127.0.0.1:5001", demo.host("source")),
+            ("127.0.0.1:5003", demo.host("site")),
+            ("127.0.0.1:8080", "{free}".to_owned()),
+        ];
         let places = vec![
             ("{source}", demo.host("source")),
             ("{release}", demo.host("release")),
@@ -131,6 +134,7 @@ impl Session {
             }
             Item::Block(_, commands) => self.run(&commands),
             Item::Author { number, login } => self.set_author(number, &login),
+            Item::Merge { number } => self.merge(number),
             Item::Comment { number, login, text } => self.comment(number, &login, &text),
         }
     }
@@ -142,15 +146,17 @@ impl Session {
         };
         for commands in commands.chunk_by(|one, other| !is_server(one) && !is_server(other)) {
             match commands {
-                [command] if is_server(command) => self.serve(command),
+                [command] if is_server(command) => self.serve(&format!("exec {command}")),
                 commands => self.run(&commands.join("\n")),
             }
         }
     }
 
-    fn serve(&mut self, command: &str) {
+    /// Runs a script that becomes a server, and waits until that listens. Stops the last server.
+    pub(crate) fn serve(&mut self, command: &str) {
         self.stop_server();
-        let mut server = self.shell(&format!("exec {command}"));
+        self.update_forge();
+        let mut server = self.shell(command);
         self.server = Some(server.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
         let address = self.with_places("{free}");
         for _ in 0..200 {
@@ -192,6 +198,10 @@ impl Session {
         self.forge.act(|forge| login.clone_into(&mut forge.pulls.get_mut(&number).unwrap().author));
     }
 
+    pub(crate) fn merge(&self, number: u64) {
+        self.forge.act(|forge| forge.close(number, true));
+    }
+
     /// Comments on a pull request. The text may contain commands in `$(…)`.
     pub(crate) fn comment(&self, number: u64, login: &str, comment: &str) {
         let output = self.output(&format!("printf '%s' \"{comment}\""));
@@ -204,6 +214,11 @@ impl Session {
         let mut labels = self.forge.act(|forge| forge.pulls[&number].labels.clone());
         labels.sort();
         labels
+    }
+
+    /// Whether the store has a package.
+    pub(crate) fn is_published(&self, path: &str) -> bool {
+        self.directory.path().join("compass-demo/store").join(path).is_file()
     }
 
     /// The kinds of packages with receipts.

@@ -119,7 +119,7 @@ pub(super) fn people(texts: &Texts, next: &NextStep) -> Markup {
     html! {
         @for (index, role) in next.who.iter().enumerate() {
             @if index > 0 { " " (texts.roles) " " }
-            (role)
+            strong { ((texts.role)(role.as_str())) }
         }
         @if !next.people.is_empty() {
             span.people { @for login in &next.people { " " span.login { "@" (login) } } }
@@ -132,7 +132,7 @@ pub(super) fn target(texts: &Texts, facts: &TargetFacts) -> Markup {
     html! {
         span.target {
             span.muted { ((texts.target_kind)(facts.target.kind)) } " "
-            strong { (facts.target.name) } " "
+            strong { bdi { (facts.target.name) } } " "
             @match &facts.version {
                 Some(version) => span { (version) },
                 None => span.muted { (texts.no_version) },
@@ -141,9 +141,15 @@ pub(super) fn target(texts: &Texts, facts: &TargetFacts) -> Markup {
     }
 }
 
+/// The title of a pull request. Its direction does not affect the text around it.
+pub(super) fn title(release: &ReleasePull) -> Markup {
+    let pull = &release.pull;
+    html! { span.number { "#" (pull.number) } " " bdi { (pull.title) } }
+}
+
 /// A link to the forge, if the address is one of the web.
 pub(super) fn forge_link(texts: &Texts, release: &ReleasePull) -> Markup {
     let url = &release.pull.url;
     let is_web = url.starts_with("https://") || url.starts_with("http://");
-    html! { @if is_web { a href=(url) rel="noreferrer" { (texts.on_forge) } } }
+    html! { @if is_web { a.button href=(url) rel="noreferrer" { (texts.on_forge) } } }
 }

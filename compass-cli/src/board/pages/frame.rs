@@ -23,7 +23,7 @@ impl Page<'_> {
                 body {
                     a.skip href="#content" { (texts.skip_to_content) }
                     header.top {
-                        p.brand { a href="/" { (texts.product) } " " span.muted { (self.repository) } }
+                        p.brand { a href="/" { img src="/icon.svg" alt="" width="24" height="24"; (texts.product) } " " span.muted { (self.repository) } }
                         nav aria-label=(texts.navigation) {
                             a href="/" { (texts.queue) }
                             a href="/#packages" { (texts.packages) }

@@ -6,7 +6,8 @@ use maud::{Markup, html};
 
 use super::super::ReleasePull;
 use super::Page;
-use super::elements::{badge, guard_name, notice, people, state_name, target, time};
+use super::condition::Condition;
+use super::elements::{badge, guard_name, notice, people, state_name, target, time, title};
 use super::packages;
 
 /// The number of packages of each kind on this page.
@@ -24,18 +25,12 @@ pub(super) fn content(page: &Page<'_>) -> Markup {
         @if groups.is_empty() {
             @if page.state.scanned.is_some() { p.empty { (texts.no_pulls) } }
         } @else {
-            ul.summary {
-                @for (label, releases) in &groups {
-                    li { a href={ "#" (anchor(*label)) } {
-                        span.count { (releases.len()) } " " (state_name(texts, *label))
-                    } }
-                }
-            }
+            (stages(page, &groups))
         }
         @for (label, releases) in &groups {
             section aria-labelledby=(anchor(*label)) {
                 h2 id=(anchor(*label)) {
-                    (state_name(texts, *label))
+                    (state_name(texts, *label)) " " span.count { (releases.len()) }
                     @if let Some(label) = label { " " code.muted { "queue/" (label) } }
                 }
                 @for release in releases { (card(page, release)) }
@@ -72,17 +67,45 @@ fn groups<'p>(page: &'p Page<'_>) -> Vec<(Option<&'p str>, Vec<&'p ReleasePull>)
     groups
 }
 
+/// The states of the queue in their order, with the numbers of pull requests.
+fn stages(page: &Page<'_>, groups: &[(Option<&str>, Vec<&ReleasePull>)]) -> Markup {
+    let queue = groups.first().and_then(|(_, releases)| releases.first());
+    let queue = queue.into_iter().flat_map(|release| &release.queue);
+    let queue: Vec<Option<&str>> = queue.map(|label| Some(label.as_str())).collect();
+    // Labels that the queue does not have come first, as their groups do.
+    let others = groups.iter().map(|(label, _)| *label).filter(|label| !queue.contains(label));
+    let labels: Vec<Option<&str>> = others.chain(queue.iter().copied()).collect();
+    html! {
+        ol.stages aria-label=(page.texts.road) {
+            @for label in labels {
+                @let count = groups.iter().find(|(one, _)| *one == label).map_or(0, |(_, all)| all.len());
+                @let name = state_name(page.texts, label);
+                li.(if count > 0 { "some" } else { "none" }) {
+                    @if count > 0 {
+                        a href={ "#" (anchor(label)) } { span.count { (count) } " " (name) }
+                    } @else { span.count { "0" } " " (name) }
+                }
+            }
+        }
+    }
+}
+
+/// The name of a section. An HTML name has no spaces, which a label can have.
 fn anchor(label: Option<&str>) -> String {
-    format!("state-{}", label.unwrap_or_default())
+    format!("state-{}", label.unwrap_or_default().replace(char::is_whitespace, "_"))
 }
 
 fn card(page: &Page<'_>, release: &ReleasePull) -> Markup {
     let (texts, pull) = (page.texts, &release.pull);
+    let condition = Condition::of(release);
     html! {
-        article.card {
-            h3 {
-                a href={ "/pull/" (pull.number) } { span.number { "#" (pull.number) } " " (pull.title) }
-                @if pull.is_draft { " " (badge("wait", texts.draft)) }
+        article.card.(condition.kind()) {
+            div.head {
+                h3 { a href={ "/pull/" (pull.number) } { (title(release)) } }
+                p.marks {
+                    @if pull.is_draft { (badge("wait", texts.draft)) " " }
+                    (condition.badge(texts))
+                }
             }
             p.meta {
                 @for facts in &release.targets { (target(texts, facts)) " " }
@@ -94,9 +117,6 @@ fn card(page: &Page<'_>, release: &ReleasePull) -> Markup {
             @if page.state.errors.contains_key(&pull.number) {
                 (notice("warn", texts.look_failed, None))
             }
-            @if release.failure.is_some() { (notice("bad", texts.failed, None)) }
-            @if release.status.has_refusals() { p { (badge("bad", texts.refused)) } }
-            @if release.status.is_done() { p { (badge("good", texts.done)) } }
             @for next in &release.status.next { (next_step(page, next)) }
         }
     }

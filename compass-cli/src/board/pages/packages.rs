@@ -82,7 +82,7 @@ fn of_kind<'p>(page: &'p Page<'_>, kind: BundleKind) -> Vec<&'p StoredBundle> {
 
 fn table<'b>(texts: &Texts, name: &str, bundles: impl Iterator<Item = &'b StoredBundle>) -> Markup {
     html! {
-        table.packages {
+        div.panel { table.packages {
             caption { (name) " " span.muted { (texts.newest_first) } }
             thead { tr {
                 th scope="col" { (texts.package) }
@@ -90,7 +90,7 @@ fn table<'b>(texts: &Texts, name: &str, bundles: impl Iterator<Item = &'b Stored
                 th scope="col" { (texts.published) }
             } }
             tbody { @for bundle in bundles { (row(texts, bundle)) } }
-        }
+        } }
     }
 }
 
@@ -101,7 +101,7 @@ fn row(texts: &Texts, bundle: &StoredBundle) -> Markup {
             th scope="row" {
                 span.name { (bundle.name) } " " span.version { (bundle.version) }
                 div.digest { @match bundle.digest {
-                    Some(digest) => code { (digest) },
+                    Some(digest) => code title=(digest) { (digest) },
                     None => span.muted { (texts.no_digest) },
                 } }
             }

@@ -6,9 +6,10 @@ use maud::{Markup, html};
 use super::super::ReleasePull;
 use super::super::texts::Texts;
 use super::Page;
+use super::condition::Condition;
 use super::elements::{
     badge, evidence, forge_link, guard_details, guard_name, notice, people, state_name, target,
-    time, verdict, with_code,
+    time, title, verdict, with_code,
 };
 use crate::display::human_bytes;
 use crate::pull_request::TargetFacts;
@@ -20,9 +21,10 @@ pub(super) fn content(page: &Page<'_>, release: &ReleasePull) -> Markup {
     let (texts, pull) = (page.texts, &release.pull);
     let short: String = pull.head.commit.chars().take(SHORT_COMMIT).collect();
     html! {
-        h1 {
-            span.number { "#" (pull.number) } " " (pull.title)
-            @if pull.is_draft { " " (badge("wait", texts.draft)) }
+        h1 { (title(release)) }
+        p.marks {
+            @if pull.is_draft { (badge("wait", texts.draft)) " " }
+            (Condition::of(release).badge(texts))
         }
         p.meta.muted {
             (texts.opened_by) " @" (pull.author.login)
@@ -31,6 +33,7 @@ pub(super) fn content(page: &Page<'_>, release: &ReleasePull) -> Markup {
             " · " (texts.base) " " code { (pull.base.name) }
         }
         p { (forge_link(texts, release)) }
+        (road(texts, release))
         (page.scan_notice())
         @if let Some(error) = page.state.errors.get(&pull.number) {
             (notice("warn", texts.look_failed, Some(error)))
@@ -38,11 +41,10 @@ pub(super) fn content(page: &Page<'_>, release: &ReleasePull) -> Markup {
         @if let Some(failure) = &release.failure {
             (notice("bad", texts.failed, Some(failure)))
         }
-        (road(texts, release))
-        @if release.status.is_done() { p { (badge("good", texts.done)) } }
+        @if release.status.is_done() { p { (texts.done) } }
         @for next in &release.status.next { (next_step(texts, next)) }
         @if !release.targets.is_empty() {
-            section aria-labelledby="contents" {
+            section.panel aria-labelledby="contents" {
                 h2 id="contents" { (texts.contents) }
                 @for facts in &release.targets { (contents(texts, facts)) }
             }
@@ -76,7 +78,7 @@ fn road(texts: &Texts, release: &ReleasePull) -> Markup {
 fn next_step(texts: &Texts, next: &NextStep) -> Markup {
     let id = format!("next-{}", next.to);
     html! {
-        section aria-labelledby=(id) {
+        section.panel aria-labelledby=(id) {
             h2 id=(id) { (texts.next) (texts.colon) (state_name(texts, Some(&next.to))) }
             p { code { (next.command) } " " span.who { (people(texts, next)) } }
             @if !next.guards.is_empty() {
@@ -150,7 +152,7 @@ fn requests(texts: &Texts, release: &ReleasePull) -> Markup {
     let status = &release.status;
     html! {
         @if !status.transitions.is_empty() {
-            section aria-labelledby="requests" {
+            section.panel aria-labelledby="requests" {
                 h2 id="requests" { (texts.requests) }
                 @if status.omitted_requests > 0 {
                     p.muted { ((texts.omitted)(status.omitted_requests)) }
@@ -198,7 +200,7 @@ fn remarks(texts: &Texts, release: &ReleasePull) -> Markup {
     let remarks: Vec<&String> = release.status.remarks.iter().chain(&release.remarks).collect();
     html! {
         @if !remarks.is_empty() {
-            section aria-labelledby="notes" {
+            section.panel aria-labelledby="notes" {
                 h2 id="notes" { (texts.notes) }
                 ul lang="en" { @for remark in remarks { li { (with_code(remark)) } } }
             }

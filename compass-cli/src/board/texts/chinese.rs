@@ -29,6 +29,9 @@ pub(super) static TEXTS: Texts = Texts {
     blocked: "还差",
     ready: "条件已全部满足。",
     done: "流程已走完，无需再做任何操作。",
+    done_short: "已完成",
+    ready_short: "可进入下一步",
+    missing: |count| format!("还差 {count} 项"),
     refused: "有指令未通过",
     failed: "上次执行失败",
     roles: "或",
@@ -82,6 +85,11 @@ pub(super) static TEXTS: Texts = Texts {
         Age::Minutes(count) => format!("{count} 分钟前"),
         Age::Hours(count) => format!("{count} 小时前"),
         Age::Days(count) => format!("{count} 天前"),
+    },
+    role: |role| match role {
+        "author" => "发起人".to_owned(),
+        "owner" => "负责人".to_owned(),
+        other => format!("{other} 小组"),
     },
     state_name: |label| {
         Some(match label {

@@ -29,6 +29,12 @@ pub(super) static TEXTS: Texts = Texts {
     blocked: "Missing",
     ready: "Everything this step needs is in place.",
     done: "Finished: nothing is left to do.",
+    done_short: "Finished",
+    ready_short: "Ready for the next step",
+    missing: |count| match count {
+        1 => "1 condition missing".to_owned(),
+        count => format!("{count} conditions missing"),
+    },
     refused: "A request was refused",
     failed: "The last run failed",
     roles: "or",
@@ -85,6 +91,7 @@ pub(super) static TEXTS: Texts = Texts {
         Age::Hours(count) => format!("{count} hours ago"),
         Age::Days(count) => format!("{count} days ago"),
     },
+    role: str::to_owned,
     state_name: |label| {
         Some(match label {
             "need-queue" => "In review",

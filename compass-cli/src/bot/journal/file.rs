@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ const REWRITE_SIZE: u64 = 1 << 20;
 /// The maximum number of pull requests that are pending one by one. Beyond it, all open pull requests
 /// are.
 const MAX_PENDING: usize = 10_000;
+
+/// How long the start waits for the lock of a bot that ends.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The maximum size of the file when it is read. A file of this program is smaller.
 const MAX_SIZE: u64 = 64 << 20;
@@ -74,20 +78,7 @@ impl JournalFile {
             // A directory that is new is on disk before the first delivery.
             File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
         }
-        let mut options = File::options();
-        options.create(true).write(true).truncate(false);
-        let lock = options.open(directory.join(".lock")).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let message = format!("another bot uses the directory {}", directory.display());
-                return Err(CliError::usage(message).hint(
-                    "stop it, or name another directory with \
-                                                          `--state`",
-                ));
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        let lock = lock(directory)?;
         let mut journal = Self {
             directory: directory.to_owned(),
             file: None,
@@ -223,6 +214,31 @@ impl JournalFile {
         self.unwritten.clear();
         self.file = Some(file);
         Ok(())
+    }
+}
+
+/// Locks a directory.
+///
+/// A git process that a killed bot has just forked has the lock for a moment, until it runs its program.
+fn lock(directory: &Path) -> Result<File> {
+    let failed = |error: io::Error| write_error(directory, &error);
+    let mut options = File::options();
+    options.create(true).write(true).truncate(false);
+    let lock = options.open(directory.join(".lock")).map_err(failed)?;
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_TIMEOUT => {
+                std::thread::sleep(LOCK_TIMEOUT / 50);
+            }
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("another bot uses the directory {}", directory.display());
+                return Err(CliError::usage(message)
+                    .hint("stop it, or name another directory with `--state`"));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
     }
 }
 
