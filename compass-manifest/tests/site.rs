@@ -137,6 +137,15 @@ fn render_corpus_fills_all_variables() {
             }
             Err(error) => panic!("{}: {error}", path.display()),
         }
+        // Without values, all variables are listed, and each use.
+        let listed: BTreeSet<_> = match SiteValues::default().render(&file) {
+            Err(SiteError::UnsetVariables(all)) => {
+                assert_eq!(all, unset);
+                all.into_iter().map(|one| one.name).collect()
+            }
+            _ => BTreeSet::new(),
+        };
+        assert_eq!(listed, names, "{}", path.display());
         // Without one of the variables, the file is refused.
         if let Some(missing) = names.first() {
             let but_one = names

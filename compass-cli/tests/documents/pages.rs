@@ -1,12 +1,12 @@
-//! The pages with commands, and what they take for granted.
+//! The pages with commands: their preparation, substitutes, and the commands that do not run.
 
 /// A page whose commands run in order.
 pub(crate) struct Page {
     /// The path from the root of the repository.
     pub(crate) file: &'static str,
-    /// Prepares what the page takes for granted, in the directory of the demo.
+    /// Commands that create the files that the page uses, in the directory of the demo.
     pub(crate) setup: &'static [&'static str],
-    /// Texts of the page with what stands for them: `{dir}` is the directory of the demo, `{source}`,
+    /// Texts of the page with their replacements: `{dir}` is the directory of the demo, `{source}`,
     /// `{release}` and `{site}` are its registries, `{free}` a free address, `{center}` a plugin center.
     pub(crate) substitutes: &'static [(&'static str, &'static str)],
     /// The beginnings of commands that do not run here, with the reason.

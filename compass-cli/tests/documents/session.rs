@@ -82,7 +82,7 @@ pub(crate) struct Session {
     forge: ForgeServer,
     /// The values of `{…}` in the table of pages.
     places: Vec<(&'static str, String)>,
-    /// Texts of the page, and what stands for them.
+    /// Texts of the page with their replacements.
     substitutes: Vec<(&'static str, String)>,
 }
 

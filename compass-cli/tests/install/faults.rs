@@ -1,5 +1,5 @@
-//! Registries that are full, dead or slow while images are pushed: the message says what is done, and
-//! running again finishes.
+//! Installations to full, dead and slow registries: the message names the images that were pushed, and
+//! the same command finishes.
 
 use std::time::Duration;
 

@@ -59,7 +59,7 @@ fn example_product(site: &Site) -> String {
     "out/compass-v2.7.0.tar.gz".to_owned()
 }
 
-/// A value that is hard to write in YAML, but may stand in a Kubernetes object.
+/// A value that is hard to write in YAML.
 const TEXT: &str = "y: 'n' # \"0x1\"\n  - [[ z ]]\t~: é😀";
 
 #[test]

@@ -1,4 +1,4 @@
-//! A registry of a site that counts what it receives, and that can be full, slow or dead.
+//! A site registry that counts received bytes and injects faults.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

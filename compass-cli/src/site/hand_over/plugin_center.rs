@@ -206,7 +206,9 @@ impl PluginCenter {
         let shown: String = text.chars().take(200).collect();
         let error = self.failed(format!("it answered {status}: {shown}"));
         match status {
-            300..=399 => error.hint("redirects are not followed: use the address they lead to"),
+            300..=399 => {
+                error.hint("compass does not follow redirects: use the address in `Location`")
+            }
             401 | 403 => error.hint(format!("set {TOKEN} to a token that may change plugins")),
             _ => error,
         }
