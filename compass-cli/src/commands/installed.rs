@@ -19,7 +19,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let (installed, errors) = Receipts::new(args.receipts.as_deref())?.installed()?;
-    errors.iter().for_each(|error| output.error(error));
+    for error in &errors {
+        output.error(error);
+    }
     output.result(
         || {
             let installed: Vec<_> = installed

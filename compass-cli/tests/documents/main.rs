@@ -54,7 +54,9 @@ fn documents_with_commands_are_all_listed() {
             assert_eq!(read(&text(&file)), [], "{file}: add the page to `pages.rs`");
         }
     }
-    listed.iter().for_each(|file| assert!(root().join(file).is_file(), "{file}"));
+    for file in listed {
+        assert!(root().join(file).is_file(), "{file}");
+    }
 }
 
 #[test]
@@ -106,7 +108,9 @@ fn follow_guide(demo: &Demo) {
 fn follow(page: &Page, demo: &Demo) {
     let mut session = Session::start(demo);
     session.substitute(page.substitutes);
-    page.setup.iter().for_each(|commands| session.run(commands));
+    for commands in page.setup {
+        session.run(commands);
+    }
     let mut not_run: Vec<&str> = page.not_run.iter().map(|(command, _)| *command).collect();
     for item in read(&text(page.file)) {
         let Item::Block(Mode::Succeeds | Mode::Forge, block) = item else {

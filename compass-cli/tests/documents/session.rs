@@ -130,7 +130,9 @@ impl Session {
     pub(crate) fn follow(&mut self, item: Item) {
         match item {
             Item::Block(Mode::Refused, commands) => {
-                commands.lines().for_each(|line| self.refused(line));
+                for line in commands.lines() {
+                    self.refused(line);
+                }
             }
             Item::Block(_, commands) => self.run(&commands),
             Item::Author { number, login } => self.set_author(number, &login),
