@@ -34,9 +34,10 @@ fn documents() -> Vec<String> {
     let mut found = vec!["README.md".to_owned(), "README.zh-CN.md".to_owned()];
     for directory in ["docs", "docs/rules"] {
         let entries = std::fs::read_dir(root().join(directory)).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let pages = names.filter(|name| name.ends_with(".md"));
-        found.extend(pages.map(|name| format!("{directory}/{name}")));
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let pages = paths.filter(|path| path.extension().is_some_and(|end| end == "md"));
+        let names = pages.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+        found.extend(names.map(|name| format!("{directory}/{name}")));
     }
     found
 }
