@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
 }
 
 /// Writes a new file of the repository. A file or a symbolic link in place of a parent directory is an
-/// error, because a symbolic link may lead out of the repository.
+/// error, because its target may be outside of the repository.
 fn write_new(repository: &Repository, path: &str, bytes: &[u8]) -> Result<()> {
     let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
     if let Some(file) = parents.into_iter().find(|parent| repository.tree.contains(parent)) {
