@@ -51,6 +51,18 @@ impl Member {
         MemberDecoder { outer: Deframer::new(self.outer_size()), inner }
     }
 
+    /// Creates a decoder for the whole member that compares the checksum of its content only. That
+    /// of an outer member is of the same bytes.
+    pub(crate) fn content_decoder(self) -> MemberDecoder {
+        let decoder = self.decoder();
+        match self.nested {
+            true => {
+                MemberDecoder { outer: Deframer::without_checksum(self.outer_size()), ..decoder }
+            }
+            false => decoder,
+        }
+    }
+
     /// Creates a decoder for the bytes of the file that hold content from `position` on. It does
     /// not compare checksums.
     pub(crate) fn decoder_at(self, position: u64) -> MemberDecoder {

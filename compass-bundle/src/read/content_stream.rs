@@ -33,7 +33,7 @@ pub(super) fn verified_content_stream(
     source: &Arc<dyn BundleSource>,
     member: Member,
 ) -> ByteStream {
-    decoded(source, member.file_range(), member.decoder(), true)
+    decoded(source, member.file_range(), member.content_decoder(), true)
 }
 
 fn decoded(

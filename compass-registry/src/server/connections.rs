@@ -28,8 +28,15 @@ const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 /// The time limit for the handshake of TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The bytes of a response that may wait for a slow client in memory.
+/// The bytes of a response that may wait for a client in memory.
 const MAX_BUFFERED: usize = 128 << 10;
+
+/// [`MAX_BUFFERED`] of the first connections. A client that is faster than the server sleeps after
+/// each write, and waking it up takes as long as sending 100 KiB, so the writes are large.
+const MAX_BUFFERED_BY_FEW: usize = 512 << 10;
+
+/// The number of connections with large writes, which bounds their memory.
+const FEW_CONNECTIONS: usize = 16;
 
 /// The maximum size of the headers of a request in bytes.
 const MAX_HEADERS: usize = 64 << 10;
@@ -49,8 +56,7 @@ pub(super) async fn serve(
     let patience = options.connection_idle_timeout.min(MAX_TIMEOUT);
     let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(patience);
-    http.max_buf_size(MAX_BUFFERED).max_header_size(MAX_HEADERS);
+    http.timer(TokioTimer::new()).header_read_timeout(patience).max_header_size(MAX_HEADERS);
     loop {
         let (permit, socket) = tokio::select! {
             next = accept(&listener, &slots) => next,
@@ -60,8 +66,12 @@ pub(super) async fn serve(
         let service = router.clone().layer(Extension(Arc::clone(&activity)));
         let socket = TrackedStream::new(socket, Arc::clone(&activity));
         let tls = options.tls.as_ref().map(TlsIdentity::acceptor);
-        let connection = Connection { http: http.clone(), service, tls, patience };
         let (watcher, place) = (graceful.watcher(), slots.register(activity));
+        http.max_buf_size(match slots.count() {
+            ..=FEW_CONNECTIONS => MAX_BUFFERED_BY_FEW,
+            _ => MAX_BUFFERED,
+        });
+        let connection = Connection { http: http.clone(), service, tls, patience };
         let number = place.number;
         let handle = connections.spawn(async move {
             let _place = (permit, place);
@@ -180,6 +190,11 @@ impl ConnectionSlots {
         let number = open.count;
         open.connections.insert(number, OpenConnection { activity, handle: None });
         SlotGuard { number, open: Arc::clone(&self.open) }
+    }
+
+    /// The number of open connections.
+    fn count(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).connections.len()
     }
 
     /// Stores the handle that aborts a connection, unless the connection has ended.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -18,6 +19,15 @@ use crate::{ByteStream, Error};
 
 /// Bytes per chunk; small enough to stay in the CPU cache.
 const CHUNK: usize = 64 << 10;
+
+/// Bytes per chunk of the first readers. Larger chunks are faster; the limit bounds their memory.
+const CHUNK_OF_FEW: usize = 128 << 10;
+
+/// The number of readers with larger chunks.
+const FEW_READERS: usize = 16;
+
+/// The readers of this process.
+static READERS: AtomicUsize = AtomicUsize::new(0);
 
 /// Reads a range of a file, up to the end of the file at most.
 pub(crate) async fn read_chunks(path: PathBuf, range: Range<u64>) -> Result<ByteStream, Error> {
@@ -36,7 +46,11 @@ pub(crate) async fn read_chunks(path: PathBuf, range: Range<u64>) -> Result<Byte
 ///
 /// The stream yields [`Error::Io`] if the file is shorter than the range.
 pub fn stream_file(file: Arc<File>, path: PathBuf, range: Range<u64>) -> ByteStream {
-    let reader = Reader { file, rest: range, memory: BufferPool::default() };
+    let chunk = match READERS.fetch_add(1, Ordering::Relaxed) {
+        ..FEW_READERS => CHUNK_OF_FEW,
+        _ => CHUNK,
+    };
+    let reader = Reader { file, rest: range, chunk, memory: BufferPool::default() };
     let pieces = stream::try_unfold(reader, move |reader| {
         let path = path.clone();
         async move { reader.next().await.map_err(|error| failed(&path, error)) }
@@ -47,13 +61,21 @@ pub fn stream_file(file: Arc<File>, path: PathBuf, range: Range<u64>) -> ByteStr
 struct Reader {
     file: Arc<File>,
     rest: Range<u64>,
+    /// Bytes per chunk.
+    chunk: usize,
     memory: BufferPool,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        READERS.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Reader {
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
         let (start, end) = (self.rest.start, self.rest.end);
-        let size = usize::try_from(end.saturating_sub(start)).unwrap_or(CHUNK).min(CHUNK);
+        let size = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX).min(self.chunk);
         if size == 0 {
             return Ok(None);
         }
