@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use compass_registry::RetryPolicy;
 #[cfg(feature = "store")]
 use compass_registry::http::HttpOptions;
-use compass_registry::{Digest, ImageSource, NoProgress, Progress};
+use compass_registry::{Digest, ImageSource, NoProgress, Progress, setters};
 
 pub use self::directory::DirectoryStore;
 #[cfg(feature = "store")]
@@ -126,13 +126,7 @@ impl Default for PublishOptions {
     }
 }
 
-impl PublishOptions {
-    /// Sets [`progress`](field@Self::progress).
-    #[must_use]
-    pub fn progress(self, progress: Arc<dyn Progress>) -> Self {
-        Self { progress }
-    }
-}
+setters!(PublishOptions { progress: Arc<dyn Progress> });
 
 /// The result of publishing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,37 +194,13 @@ impl Default for StoreOptions {
 }
 
 #[cfg(feature = "store")]
-impl StoreOptions {
-    /// Sets [`environment`](field@Self::environment).
-    #[must_use]
-    pub fn environment(self, environment: StoreEnvironment) -> Self {
-        Self { environment, ..self }
-    }
-
-    /// Sets [`retry`](field@Self::retry).
-    #[must_use]
-    pub fn retry(self, retry: RetryPolicy) -> Self {
-        Self { retry, ..self }
-    }
-
-    /// Sets [`allow_versioned`](field@Self::allow_versioned).
-    #[must_use]
-    pub fn allow_versioned(self, allow_versioned: bool) -> Self {
-        Self { allow_versioned, ..self }
-    }
-
-    /// Sets [`copy`](field@Self::copy).
-    #[must_use]
-    pub fn copy(self, copy: bool) -> Self {
-        Self { copy, ..self }
-    }
-
-    /// Sets [`http`](field@Self::http).
-    #[must_use]
-    pub fn http(self, http: HttpOptions) -> Self {
-        Self { http, ..self }
-    }
-}
+setters!(StoreOptions {
+    environment: StoreEnvironment,
+    retry: RetryPolicy,
+    http: HttpOptions,
+    allow_versioned: bool,
+    copy: bool,
+});
 
 /// Opens a store by its URL: `file:///path`, `s3://bucket/prefix` or `oss://bucket/prefix`.
 ///
@@ -251,7 +221,7 @@ pub fn open_store(address: &str, options: &StoreOptions) -> Result<Arc<dyn Store
 
 /// Opens a file by its path, or by a `file://`, `http://`, `https://`, `s3://` or `oss://` URL.
 ///
-/// `policy` sets the retries of object storages, and the minimum speed of remote reads.
+/// `policy` sets the retries and the minimum speed of remote reads.
 ///
 /// # Errors
 /// If the file does not exist, or the server does not support range requests.
@@ -262,7 +232,7 @@ pub async fn open_source(
 ) -> Result<Arc<dyn BundleSource>, Error> {
     Ok(match address.split_once("://") {
         Some(("http" | "https", _)) => {
-            MinSpeedSource::open(address, policy, HttpFile::open(address)).await?
+            MinSpeedSource::open(address, policy, HttpFile::open(address, policy)).await?
         }
         Some(("s3" | "oss", _)) => {
             let options = StoreOptions::default().retry(*policy);

@@ -72,7 +72,7 @@ pub use range_fetch::RangeOptions;
 pub use reference::{Reference, Repository, Tag, TagOrDigest};
 pub use referrer::Referrer;
 pub use registry_prefix::RegistryPrefix;
-pub use retry::RetryPolicy;
+pub use retry::{RetryPolicy, RetryableError};
 pub use secret::Secret;
 pub use sink::ImageSink;
 pub use source::{ByteStream, ImageSource, ImageSourceExt, MAX_EMPTY_CHUNKS, open_blob};

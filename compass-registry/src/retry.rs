@@ -60,6 +60,27 @@ setters!(RetryPolicy {
     speed_window: Duration,
 });
 
+/// An error of an operation that [`RetryPolicy`] may repeat.
+pub trait RetryableError: std::error::Error + 'static {
+    /// Whether a retry may succeed.
+    fn is_transient(&self) -> bool;
+
+    /// The delay that the other side asks for.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl RetryableError for Error {
+    fn is_transient(&self) -> bool {
+        Error::is_transient(self)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        Error::retry_after(self)
+    }
+}
+
 tokio::task_local! {
     static RETRIES: Arc<AtomicU32>;
 }
@@ -84,19 +105,19 @@ impl RetryPolicy {
     }
 
     /// Whether to retry after the given number of failures, the last of which was `error`.
-    pub(crate) fn should_retry(&self, error: &Error, failures: u32) -> bool {
+    pub fn should_retry<E: RetryableError>(&self, error: &E, failures: u32) -> bool {
         error.is_transient() && self.within_limits(error, failures)
     }
 
     /// Whether another attempt and the delay that `error` asks for are within the limits.
-    pub(crate) fn within_limits(&self, error: &Error, failures: u32) -> bool {
+    pub(crate) fn within_limits<E: RetryableError>(&self, error: &E, failures: u32) -> bool {
         let is_within = error.retry_after().is_none_or(|pause| pause <= self.max_retry_after);
         is_within && failures < self.max_attempts
     }
 
     /// Waits before the next attempt. The delay is the exponential one, or the one that `error`
     /// asks for if that is longer.
-    pub(crate) async fn back_off(&self, error: &Error, failures: u32) {
+    pub async fn back_off<E: RetryableError>(&self, error: &E, failures: u32) {
         count_retry();
         tracing::info!(error = error as &dyn std::error::Error, failures, "retrying");
         let longest = self.initial_backoff.saturating_mul(1 << failures.saturating_sub(1).min(6));
@@ -117,24 +138,26 @@ impl RetryPolicy {
     ///
     /// # Errors
     /// The error of the last attempt.
-    pub async fn run<T, F>(&self, run: impl FnMut() -> F) -> Result<T, Error>
+    pub async fn run<T, E, F>(&self, run: impl FnMut() -> F) -> Result<T, E>
     where
-        F: Future<Output = Result<T, Error>>,
+        E: RetryableError,
+        F: Future<Output = Result<T, E>>,
     {
-        self.run_if(Error::is_transient, run).await
+        self.run_if(E::is_transient, run).await
     }
 
     /// Runs an operation, and retries it while `is_retryable` accepts its error.
     ///
     /// # Errors
     /// The error of the last attempt.
-    pub(crate) async fn run_if<T, F>(
+    pub async fn run_if<T, E, F>(
         &self,
-        is_retryable: impl Fn(&Error) -> bool,
+        is_retryable: impl Fn(&E) -> bool,
         mut run: impl FnMut() -> F,
-    ) -> Result<T, Error>
+    ) -> Result<T, E>
     where
-        F: Future<Output = Result<T, Error>>,
+        E: RetryableError,
+        F: Future<Output = Result<T, E>>,
     {
         let mut failures = 0;
         loop {

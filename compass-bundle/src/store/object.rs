@@ -10,6 +10,7 @@ mod inventory;
 mod object_file;
 mod part;
 mod part_layout;
+mod part_memory;
 mod publish;
 mod read_back;
 mod repeated_blob;
@@ -109,7 +110,7 @@ impl ObjectStore {
         shard: &ShardOptions,
         options: &WriteOptions,
     ) -> Result<SentShard, Error> {
-        self.send(plan, Input::Source(source), (shard, &options.progress)).await
+        self.send(plan, Input::Source(source), shard, &options.progress).await
     }
 
     /// Sends a bundle, or a share of it.
@@ -117,7 +118,8 @@ impl ObjectStore {
         &self,
         plan: &Arc<BundlePlan>,
         input: Input<'_>,
-        (shard, progress): (&ShardOptions, &Arc<dyn Progress>),
+        shard: &ShardOptions,
+        progress: &Arc<dyn Progress>,
     ) -> Result<SentShard, Error> {
         let path = store_path(plan.document())?;
         let address = self.address.join(&path.display().to_string());
@@ -168,7 +170,7 @@ impl Store for ObjectStore {
         let plan = Arc::new(opened.plan().clone());
         let input = Input::File { file: LocalFile::open(bundle)?, path: bundle };
         let whole = ShardOptions::new(Shard::WHOLE);
-        published(self.send(&plan, input, (&whole, &options.progress)).await?)
+        published(self.send(&plan, input, &whole, &options.progress).await?)
     }
 
     async fn write(
@@ -179,7 +181,7 @@ impl Store for ObjectStore {
     ) -> Result<Published, Error> {
         let whole = ShardOptions::new(Shard::WHOLE);
         let input = Input::Source(source);
-        published(self.send(plan, input, (&whole, &options.progress)).await?)
+        published(self.send(plan, input, &whole, &options.progress).await?)
     }
 
     async fn list(&self) -> Result<Vec<StoredBundle>, Error> {

@@ -2,25 +2,16 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use compass_registry::{RetryPolicy, RetryableError};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
 use reqwest::Response;
 use tokio::time::timeout;
 
 use crate::Error;
-
-/// Maximum consecutive responses that break before any byte arrives.
-const MAX_BREAKS: u32 = 4;
-
-/// The delay after the first break. It grows with each break.
-const BREAK_DELAY: Duration = Duration::from_millis(200);
-
-/// The time without a received byte after which a response counts as broken.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A remote file whose ranges are bodies of HTTP responses.
 #[async_trait]
@@ -30,6 +21,20 @@ pub(super) trait RangeResponses: Send + Sync + 'static {
 
     /// Creates the error of a response that broke, or has too many bytes.
     fn failed(&self, why: Box<dyn std::error::Error + Send + Sync>) -> Error;
+
+    /// The limits of retries and timeouts.
+    fn policy(&self) -> RetryPolicy;
+}
+
+/// A response that broke before its end.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BrokenResponse(Box<dyn std::error::Error + Send + Sync>);
+
+impl RetryableError for BrokenResponse {
+    fn is_transient(&self) -> bool {
+        true
+    }
 }
 
 /// Reads a range as it arrives. A broken response is continued by another request.
@@ -54,28 +59,32 @@ struct RangeStream<F> {
 
 impl<F: RangeResponses> RangeStream<F> {
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let policy = self.file.policy();
         while !self.rest.is_empty() {
             let response = match &mut self.response {
                 Some(response) => response,
                 none => none.insert(self.file.respond(self.rest.clone()).await?),
             };
             let broken: Box<dyn std::error::Error + Send + Sync> =
-                match timeout(IDLE_TIMEOUT, response.chunk()).await {
+                match timeout(policy.idle_timeout, response.chunk()).await {
                     Ok(Ok(Some(chunk))) => match self.accept(&chunk)? {
                         true => return Ok(Some(chunk)),
                         false => continue,
                     },
                     Ok(Ok(None)) => "the connection was interrupted".into(),
                     Ok(Err(error)) => error.without_url().into(),
-                    Err(_) => format!("no byte arrived within {} s", IDLE_TIMEOUT.as_secs()).into(),
+                    Err(_) => {
+                        let limit = policy.idle_timeout.as_secs();
+                        format!("no byte arrived within {limit} s").into()
+                    }
                 };
             self.response = None;
             self.breaks += 1;
-            if self.breaks >= MAX_BREAKS {
-                return Err(self.file.failed(broken));
+            let broken = BrokenResponse(broken);
+            if !policy.should_retry(&broken, self.breaks) {
+                return Err(self.file.failed(broken.0));
             }
-            tracing::info!(error = %broken, "continuing to read a range");
-            tokio::time::sleep(BREAK_DELAY * self.breaks).await;
+            policy.back_off(&broken, self.breaks).await;
         }
         Ok(None)
     }

@@ -255,6 +255,41 @@ async fn racing_publishers_of_equal_bytes_all_succeed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn changed_object_is_removed() {
+    for scheme in SCHEMES {
+        let world = World::new(scheme).await;
+        let changes = &world.storage.state.faults.changes_completed;
+        for is_file in [true, false] {
+            changes.store(true, Ordering::Relaxed);
+            let published = if is_file { world.publish().await } else { world.write().await };
+            let error = published.unwrap_err();
+            assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
+            assert_eq!(world.storage.object(&world.key()), None);
+        }
+        changes.store(false, Ordering::Relaxed);
+        world.publish().await.unwrap();
+        world.require_published();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn list_without_next_page_is_error() {
+    let world = World::with_layers(Scheme::Aws, &[1000]).await;
+    world.publish().await.unwrap();
+    let sidecars = ["a", "b"].map(|name| format!("{}.{name}", world.key()));
+    {
+        let mut content = world.storage.state.content.lock().unwrap();
+        let object = content.objects[&world.key()].clone();
+        content.objects.extend(sidecars.map(|key| (key, object.clone())));
+    }
+    assert_eq!(world.store().list().await.unwrap().len(), 1);
+    world.storage.state.faults.cuts_lists.store(true, Ordering::Relaxed);
+    let error = world.store().list().await.unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("the list is not complete"), "{cause}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn publish_with_signature_v1_is_accepted() {
     let world = World::new(Scheme::Oss).await;
     world.interrupt().await;

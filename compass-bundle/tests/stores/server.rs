@@ -75,6 +75,10 @@ pub(crate) struct Faults {
     pub(crate) refuses_copies: AtomicBool,
     /// Whether copies contain other bytes.
     pub(crate) changes_copies: AtomicBool,
+    /// Whether completed objects contain other bytes than their parts, and have no checksum of them.
+    pub(crate) changes_completed: AtomicBool,
+    /// Whether lists end after the first page, and do not tell how to request the next one.
+    pub(crate) cuts_lists: AtomicBool,
 }
 
 impl Storage {
@@ -157,7 +161,7 @@ impl Storage {
         }
         let answered = match (parts.method.clone(), query.get("uploadId")) {
             (Method::GET, None) if query.get("versioning").is_some() => Ok(self.versioning()),
-            (Method::GET, None) if key.is_empty() => Ok(self.list(&query)),
+            (Method::GET, None) if key.is_empty() => Ok(self.list(&query).into_response()),
             (Method::GET, Some(upload)) => self.list_parts(upload, &query),
             (Method::GET | Method::HEAD, _) => self.read(key, &parts.method, &parts.headers),
             (Method::PUT, Some(upload)) => self.put_part(upload, &query, &parts.headers, &body),
@@ -300,7 +304,11 @@ impl Storage {
             count += 1;
         }
         self.check_absent(&content, key, headers)?;
-        let etag = format!("{}-{count}", self.etag(&sums));
+        let mut etag = format!("{}-{count}", self.etag(&sums));
+        if self.state.faults.changes_completed.load(Ordering::Relaxed) {
+            bytes[0] ^= 1;
+            "opaque".clone_into(&mut etag);
+        }
         content.uploads.remove(upload);
         content.objects.insert(key.to_owned(), Object { bytes, etag });
         if take(&self.state.faults.lost_completions) {

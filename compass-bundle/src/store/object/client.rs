@@ -15,20 +15,23 @@ use compass_registry::RetryPolicy;
 use http::HeaderMap;
 
 use self::request::Request;
-pub(super) use self::request::{Body, CompletedPart};
+pub(super) use self::request::{Body, CompletedPart, Content, Copy, PartId};
 pub(super) use self::request_error::RequestError;
 use self::response::{
     CopiedPart, InitiatedUpload, ObjectsPage, PartsPage, UploadsPage, Versioning, parse, unquoted,
 };
 pub(super) use self::response::{ListedObject, ListedPart, ListedUpload};
-pub(super) use self::transport::HttpClients;
 use self::transport::{Answer, MAX_DOCUMENT, Rejection, Transport, text_header};
+pub(super) use self::transport::{BODY_CHUNK, HttpClients};
 use super::address::Provider;
 use super::checksum::{Comparison, PartChecksum, StoredChecksum};
 use super::settings::{Settings, StoreEnvironment};
 
 /// Maximum pages of a list. A page has up to 1000 entries.
 const MAX_PAGES: usize = 1000;
+
+/// The reason to refuse a list of which the storage does not send the rest.
+const UNENDED_LIST: &str = "the list is not complete, and the next page cannot be requested";
 
 const OTHER_RANGE: &str = "it contains another range";
 
@@ -49,6 +52,11 @@ impl Client {
         retry: RetryPolicy,
     ) -> Self {
         Self { transport: Transport::new(settings, environment, http, retry) }
+    }
+
+    /// The limits of retries and timeouts.
+    pub(super) fn policy(&self) -> RetryPolicy {
+        self.transport.retry
     }
 
     fn provider(&self) -> Provider {
@@ -102,9 +110,9 @@ impl Client {
     }
 
     /// Writes a small object. `is_new` lets the request fail if the object exists.
-    pub(super) async fn put(&self, key: &str, bytes: Bytes, is_new: bool) -> Result<()> {
-        let checksum = PartChecksum::of(&bytes);
-        let request = Request::put(self.provider(), key, bytes, is_new);
+    pub(super) async fn put(&self, key: &str, content: Content, is_new: bool) -> Result<()> {
+        let checksum = content.checksum.clone();
+        let request = Request::put(self.provider(), key, content, is_new);
         self.transport.send(&request, 0, |answer| confirm(&answer, &checksum).map(drop)).await
     }
 
@@ -130,14 +138,13 @@ impl Client {
     pub(super) async fn upload_part(
         &self,
         key: &str,
-        (upload, number): (&str, u64),
-        body: Body,
-        checksum: &PartChecksum,
+        part: PartId<'_>,
+        content: Content,
     ) -> Result<CompletedPart> {
-        let part = (upload, number);
-        let request = Request::upload_part(self.provider(), key, part, (body, checksum));
+        let (number, checksum) = (part.number, content.checksum.clone());
+        let request = Request::upload_part(self.provider(), key, part, content);
         let read = |answer: Answer| {
-            let stored = confirm(&answer, checksum)?;
+            let stored = confirm(&answer, &checksum)?;
             match stored.etag.as_str() {
                 "" => Err(Rejection::Invalid("it has no ETag".to_owned())),
                 _ => {
@@ -153,14 +160,14 @@ impl Client {
     pub(super) async fn upload_part_copy(
         &self,
         key: &str,
-        (upload, number): (&str, u64),
-        (source, range): (&str, &Range<u64>),
+        part: PartId<'_>,
+        source: &Copy,
     ) -> Result<CompletedPart> {
         let settings = &self.transport.settings;
-        let request = Request::upload_part_copy(settings, key, (upload, number), (source, range));
+        let request = Request::upload_part_copy(settings, key, part, source);
         let copied: CopiedPart = self.document(&request).await?;
         let etag = unquoted(&copied.etag).to_owned();
-        Ok(CompletedPart { number, etag, crc32c: copied.crc32c })
+        Ok(CompletedPart { number: part.number, etag, crc32c: copied.crc32c })
     }
 
     /// Lists the parts of an unfinished upload.
@@ -171,11 +178,12 @@ impl Client {
             let page: PartsPage = self.document(&request).await?;
             parts.extend(page.parts);
             match page.next_part_number_marker {
-                Some(next) if page.is_truncated && next > after => after = next,
+                _ if !page.is_truncated => return Ok(parts),
+                Some(next) if next > after => after = next,
                 _ => break,
             }
         }
-        Ok(parts)
+        Err(invalid_list(&Request::list_parts(key, upload, after)))
     }
 
     /// Lists the unfinished uploads of the keys with a prefix.
@@ -186,13 +194,16 @@ impl Client {
             let page: UploadsPage = self.document(&request).await?;
             uploads.extend(page.uploads);
             let next = (page.next_key_marker, page.next_upload_id_marker);
+            if !page.is_truncated {
+                return Ok(uploads);
+            }
             // A storage that repeats a marker would never end.
-            if !page.is_truncated || !seen.insert(next.clone()) {
+            if !seen.insert(next.clone()) {
                 break;
             }
             after = Some(next);
         }
-        Ok(uploads)
+        Err(invalid_list(&Request::list_uploads(prefix, after.as_ref())))
     }
 
     /// Removes an unfinished upload and its parts.
@@ -222,17 +233,22 @@ impl Client {
             let page: ObjectsPage = self.document(&request).await?;
             objects.extend(page.objects);
             match page.next_continuation_token {
-                Some(next) if page.is_truncated && seen.insert(next.clone()) => token = Some(next),
+                _ if !page.is_truncated => return Ok(objects),
+                Some(next) if seen.insert(next.clone()) => token = Some(next),
                 _ => break,
             }
         }
-        Ok(objects)
+        Err(invalid_list(&Request::list_objects(prefix, token.as_deref())))
     }
 
     async fn document<T: serde::de::DeserializeOwned>(&self, request: &Request) -> Result<T> {
         let read = |answer: Answer| parse(&answer.body).map_err(Rejection::Invalid);
         self.transport.send(request, MAX_DOCUMENT, read).await
     }
+}
+
+fn invalid_list(request: &Request) -> RequestError {
+    RequestError::InvalidAnswer { request: request.describe(), reason: UNENDED_LIST.to_owned() }
 }
 
 /// The first byte in the `Content-Range` of an answer.

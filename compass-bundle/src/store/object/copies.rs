@@ -10,10 +10,9 @@ use compass_registry::{
     ByteStream, Descriptor, Digest, Error as RegistryError, ImageSource, RangeOptions, RawManifest,
     Repository, RetryPolicy, TagOrDigest,
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::address::ObjectAddress;
-use super::client::{Client, ListedObject};
+use super::client::{Client, Copy, ListedObject};
 use super::object_file::ObjectFile;
 use super::part_layout::{MIN_PART, PartLayout};
 use crate::format::member::Member;
@@ -36,13 +35,6 @@ pub(super) struct Copies {
     is_refused: AtomicBool,
 }
 
-/// A range of another object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Copy {
-    pub(super) key: String,
-    pub(super) range: Range<u64>,
-}
-
 /// The place of a blob in a published bundle.
 struct Place {
     bundle: usize,
@@ -59,7 +51,8 @@ impl Copies {
     pub(super) async fn find(
         client: &Client,
         store: &ObjectAddress,
-        (plan, layout): (&BundlePlan, &PartLayout),
+        plan: &BundlePlan,
+        layout: &PartLayout,
     ) -> Result<Self, Error> {
         let bundles = match newest(client, store, plan).await {
             Ok(objects) => open(client, store, objects).await,
@@ -163,8 +156,8 @@ async fn open(
     let root = store.join("").key;
     let mut opened = Vec::new();
     for ListedObject { key, size, .. } in objects {
-        let shown = store.join(key.strip_prefix(&root).unwrap_or_default()).shown;
-        let file = ObjectFile::new(client.clone(), (shown, key.clone()), size);
+        let address = store.join(key.strip_prefix(&root).unwrap_or_default());
+        let file = ObjectFile::new(client.clone(), &address, size);
         match Bundle::read(Arc::new(file)).await {
             Ok(bundle) => opened.push((key, bundle)),
             Err(error) => tracing::warn!(%error, key, "cannot read a published bundle"),
@@ -173,11 +166,8 @@ async fn open(
     opened
 }
 
-/// Bytes per read of a copied blob.
-const COPIED_READ: u64 = 1 << 20;
-
-/// The ranges of a blob that are read in advance. Together with the parts that are sent, they take less
-/// than 40 MiB of memory.
+/// The length and the number of the ranges of a blob that are read in advance, in addition to the
+/// memory of the parts.
 const PREFETCHED_RANGES: (u64, usize) = (2 << 20, 2);
 
 /// A source that reads copied blobs from the published bundles, so that they are compared with their
@@ -201,28 +191,6 @@ impl WithCopies {
     }
 }
 
-/// Reads a blob of a published bundle in small ranges, each of which is in memory twice.
-fn read_copied(
-    bundle: &Bundle,
-    repository: &Repository,
-    descriptor: &Descriptor,
-    range: Range<u64>,
-) -> ByteStream {
-    let (bundle, repository, descriptor) = (bundle.clone(), repository.clone(), descriptor.clone());
-    let (mut next, end) = (range.start, range.end);
-    let ranges = std::iter::from_fn(move || {
-        let start = next;
-        next = end.min(start + COPIED_READ);
-        (start < end).then_some(start..next)
-    });
-    let read = stream::iter(ranges).then(move |range| {
-        let (bundle, repository, descriptor) =
-            (bundle.clone(), repository.clone(), descriptor.clone());
-        async move { bundle.blob(&repository, &descriptor, range).await }
-    });
-    read.try_flatten().boxed()
-}
-
 #[async_trait]
 impl ImageSource for WithCopies {
     async fn manifest(
@@ -240,7 +208,7 @@ impl ImageSource for WithCopies {
         range: Range<u64>,
     ) -> Result<ByteStream, RegistryError> {
         match self.bundle_of(&descriptor.digest) {
-            Some(bundle) => Ok(read_copied(bundle, repository, descriptor, range)),
+            Some(bundle) => bundle.blob(repository, descriptor, range).await,
             None => self.source.blob(repository, descriptor, range).await,
         }
     }

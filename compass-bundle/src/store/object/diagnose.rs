@@ -5,8 +5,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use bytes::Bytes;
 
 use super::address::ObjectAddress;
-use super::checksum::PartChecksum;
-use super::client::{Body, Client, RequestError};
+use super::client::{Client, Content, Copy, PartId, RequestError};
 
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +48,7 @@ impl Diagnosis<'_> {
     async fn run(&mut self) {
         let listed = self.client.list_objects(&self.key).await;
         let is_listed = self.add("list", true, listed.map(|_| "objects can be listed".to_owned()));
-        let content = Bytes::from_static(CONTENT);
+        let content = Content::of(Bytes::from_static(CONTENT));
         let written = self.client.put(&self.key, content.clone(), false).await;
         let written = written.map(|()| "objects can be written".to_owned());
         if !self.add("write", true, written) {
@@ -80,9 +79,9 @@ impl Diagnosis<'_> {
             let resumable = self.find_unfinished(&key, &upload).await;
             self.add_result("resume", true, resumable);
         }
-        let range = 0..CONTENT.len() as u64;
-        let copied = (self.key.as_str(), &range);
-        let copied = self.client.upload_part_copy(&self.unfinished, (&upload, 2), copied).await;
+        let source = Copy { key: self.key.clone(), range: 0..CONTENT.len() as u64 };
+        let id = PartId { upload: &upload, number: 2 };
+        let copied = self.client.upload_part_copy(&self.unfinished, id, &source).await;
         self.add("copy", false, copied.map(|_| "ranges are copied inside the storage".to_owned()));
         let aborted = self.client.abort(&self.unfinished, &upload).await;
         self.add("abort", true, aborted.map(|()| "uploads can be aborted".to_owned()));
@@ -116,9 +115,8 @@ impl Diagnosis<'_> {
         key: &str,
         upload: &str,
     ) -> Result<super::client::CompletedPart, RequestError> {
-        let content = Bytes::from_static(CONTENT);
-        let checksum = PartChecksum::of(&content);
-        self.client.upload_part(key, (upload, 1), Body::Bytes(content), &checksum).await
+        let content = Content::of(Bytes::from_static(CONTENT));
+        self.client.upload_part(key, PartId { upload, number: 1 }, content).await
     }
 
     /// Looks for an unfinished upload and its part, as a run that resumes it does.

@@ -4,7 +4,7 @@ use compass_registry::{Digest, Hasher, Progress};
 use tokio::task::spawn_blocking;
 
 use super::checksum::{ObjectChecksum, PartHasher};
-use super::client::Body;
+use super::client::{Body, Content};
 use super::part::Part;
 use super::part_layout::PartLayout;
 use crate::Error;
@@ -64,7 +64,8 @@ impl FileParts {
         self.hasher = hasher;
         self.next += 1;
         self.object.add(&checksum);
-        Ok(Some(Part { number, checksum, body, is_last_of_blob: false }))
+        let content = Content { body, checksum };
+        Ok(Some(Part { number, content, memory: None, is_last_of_blob: false }))
     }
 
     /// Reads the rest, and returns the digest and checksums of the whole.
@@ -73,7 +74,7 @@ impl FileParts {
     /// As [`Self::next`].
     pub(super) async fn finish(mut self, progress: &dyn Progress) -> Result<Summary, Error> {
         while let Some(part) = self.next().await? {
-            progress.advance(part.checksum.size);
+            progress.advance(part.content.checksum.size);
         }
         Ok(Summary { digest: self.hasher.finish(), object: self.object })
     }
@@ -94,8 +95,8 @@ mod tests {
         let mut parts = FileParts::new(LocalFile::open(&path).unwrap(), layout);
         let mut sizes = Vec::new();
         while let Some(part) = parts.next().await.unwrap() {
-            assert_eq!(part.body.size(), part.checksum.size);
-            sizes.push(part.checksum.size);
+            assert_eq!(part.content.body.size(), part.content.checksum.size);
+            sizes.push(part.content.checksum.size);
         }
         assert_eq!(sizes, [4, 4, 1]);
         let summary = parts.finish(&NoProgress).await.unwrap();

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use compass_registry::Digest;
+use compass_registry::{Digest, RetryPolicy};
 use futures_util::stream::BoxStream;
 use reqwest::Response;
 
+use super::address::ObjectAddress;
 use super::client::{Client, RequestError};
 use super::connect;
 use super::publish::read_small;
@@ -45,9 +46,9 @@ impl ObjectFile {
         Ok(Self { client, shown: address.shown, key: address.key, size })
     }
 
-    /// An object whose size is known. `address` is its URL without secrets, and its key.
-    pub(super) fn new(client: Client, (shown, key): (String, String), size: u64) -> Self {
-        Self { client, shown, key, size }
+    /// An object whose size is known.
+    pub(super) fn new(client: Client, address: &ObjectAddress, size: u64) -> Self {
+        Self { client, shown: address.shown.clone(), key: address.key.clone(), size }
     }
 
     fn failed(&self, action: &'static str, error: RequestError) -> Error {
@@ -93,5 +94,9 @@ impl RangeResponses for ObjectFile {
 
     fn failed(&self, why: Box<dyn std::error::Error + Send + Sync>) -> Error {
         Error::store("read", &self.shown, why)
+    }
+
+    fn policy(&self) -> RetryPolicy {
+        self.client.policy()
     }
 }

@@ -3,24 +3,19 @@
 use std::fs::File;
 use std::io::Write as _;
 
-use bytes::Bytes;
-use compass_registry::internal::{BufferPool, PooledBuffer};
-
-use super::checksum::{PartChecksum, PartHasher};
-use super::client::Body;
-use super::part_layout::MIN_PART;
+use super::checksum::PartHasher;
+use super::client::{Body, Content};
+use super::part_memory::{ChunkedBytes, MAX_IN_MEMORY, PartMemory, Reserved};
 use crate::Error;
 use crate::read::{BundleSource as _, LocalFile};
-
-/// The largest part that is kept in memory, in bytes. That is the usual size of parts.
-const MAX_IN_MEMORY: u64 = 2 * MIN_PART;
 
 /// A part of an object, ready to be sent.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     pub(super) number: u64,
-    pub(super) checksum: PartChecksum,
-    pub(super) body: Body,
+    pub(super) content: Content,
+    /// The memory of the bytes; `None` if they are in a file.
+    pub(super) memory: Option<Reserved>,
     /// Whether the part is sent after all parts before it have arrived.
     ///
     /// This is the last part of a blob. If it is in the storage, the whole blob is, and was verified.
@@ -36,23 +31,19 @@ pub(super) struct PartBuffer {
 
 /// The bytes of a part until they are sent.
 enum Buffered {
-    Memory(PooledBuffer),
+    Memory(ChunkedBytes, Reserved),
     /// An unnamed temporary file, so that memory does not depend on the size of the object.
     File(File),
 }
 
 impl PartBuffer {
-    /// Creates a buffer for the part with this number and size. Memory is from the pool.
-    pub(super) fn new(number: u64, size: u64, pool: &BufferPool) -> Result<Self, Error> {
-        let bytes = if size <= MAX_IN_MEMORY {
-            let mut buffer = pool.take();
-            buffer.bytes.clear();
-            // All buffers have the same size, so that each of them fits any part.
-            buffer.bytes.reserve_exact(usize::try_from(MAX_IN_MEMORY).unwrap_or_default());
-            Buffered::Memory(buffer)
-        } else {
-            Buffered::File(temporary_file()?)
-        };
+    /// Creates a buffer for the part with this number and size. Waits until there is memory for it.
+    pub(super) async fn new(number: u64, size: u64, memory: &PartMemory) -> Result<Self, Error> {
+        if size > MAX_IN_MEMORY {
+            return Self::on_disk(number);
+        }
+        let reserved = memory.reserve(size).await;
+        let bytes = Buffered::Memory(memory.buffer(), reserved);
         Ok(Self { number, hasher: PartHasher::default(), bytes })
     }
 
@@ -65,7 +56,7 @@ impl PartBuffer {
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.hasher.update(bytes);
         match &mut self.bytes {
-            Buffered::Memory(buffer) => buffer.bytes.extend_from_slice(bytes),
+            Buffered::Memory(chunks, _) => chunks.push(bytes),
             Buffered::File(file) => {
                 let written = file.write_all(bytes);
                 written.map_err(Error::io("write a file in", &std::env::temp_dir()))?;
@@ -75,16 +66,16 @@ impl PartBuffer {
     }
 
     pub(super) fn finish(self) -> Result<Part, Error> {
-        let body = match self.bytes {
-            Buffered::Memory(buffer) => Body::Bytes(Bytes::from_owner(buffer)),
+        let (body, memory) = match self.bytes {
+            Buffered::Memory(chunks, memory) => (Body::Chunks(chunks.finish()), Some(memory)),
             Buffered::File(file) => {
                 let file = LocalFile::unnamed(file)?;
                 let size = file.size();
-                Body::File(file, 0..size)
+                (Body::File(file, 0..size), None)
             }
         };
-        let (number, checksum) = (self.number, self.hasher.finish());
-        Ok(Part { number, checksum, body, is_last_of_blob: false })
+        let content = Content { body, checksum: self.hasher.finish() };
+        Ok(Part { number: self.number, content, memory, is_last_of_blob: false })
     }
 }
 

@@ -15,6 +15,9 @@ use crate::plan::members::Content;
 /// The smallest part of S3, except the last one, in bytes. OSS accepts smaller ones.
 pub(super) const MIN_PART: u64 = 5 << 20;
 
+/// The part size of bundles that have few parts.
+const SMALLEST_PART_SIZE: u64 = 2 * MIN_PART;
+
 /// The maximum number of parts of S3 and OSS.
 const MAX_PARTS: usize = 10_000;
 
@@ -54,7 +57,7 @@ impl PartLayout {
     }
 
     fn of_members(members: &[PlacedMember], size: u64) -> Option<Self> {
-        let mut part_size = size.div_ceil(MAX_PARTS as u64).max(2 * MIN_PART);
+        let mut part_size = size.div_ceil(MAX_PARTS as u64).max(SMALLEST_PART_SIZE);
         while part_size <= MAX_PART {
             part_size = part_size.next_multiple_of(ALIGNMENT);
             let ends = Cutter::new(part_size).cut(members, size);
@@ -123,7 +126,7 @@ impl PartLayout {
 
 /// Cuts the members of a bundle into parts.
 struct Cutter {
-    /// The size of parts of large members, and the smallest size of a large member.
+    /// The maximum size of parts of large members, and the smallest size of a large member.
     part_size: u64,
     /// The smallest size of all parts but the last one.
     min_part: u64,
@@ -188,9 +191,15 @@ impl Cutter {
     /// The ends of parts of nearly equal size.
     fn slices(&self, range: Range<u64>) -> impl Iterator<Item = u64> {
         let length = range.end - range.start;
-        let count = length.div_ceil(self.part_size).max(1);
-        let slice = length.div_ceil(count);
-        (1..=count).map(move |number| range.end.min(range.start + number * slice))
+        let count = match self.part_size {
+            // They are kept in memory, so they are as small as possible.
+            SMALLEST_PART_SIZE => length / MIN_PART,
+            part_size => length.div_ceil(part_size),
+        };
+        let count = count.max(1);
+        // The first ones have a byte more than the last ones, if the length is not a multiple.
+        let (size, rest) = (length / count, length % count);
+        (1..=count).map(move |number| range.start + number * size + rest.min(number))
     }
 }
 
@@ -234,9 +243,11 @@ mod tests {
             (5000, None),
         ]);
         let gap = 1000 + 4 * MIB;
-        let expected =
-            [5 * MIB, 7 * MIB, 7 * MIB, 7 * MIB, 5 * MIB, 10 * MIB + gap - 5 * MIB, 5000];
-        assert_eq!(sizes(&layout), expected);
+        let expected = [5 * MIB, 5 * MIB + MIB / 4, 5 * MIB, 10 * MIB + gap - 5 * MIB, 5000];
+        let mut sizes = sizes(&layout);
+        assert_eq!(sizes[1..5], [expected[1]; 4]);
+        sizes.dedup();
+        assert_eq!(sizes, expected);
     }
 
     #[test]
@@ -245,8 +256,8 @@ mod tests {
         let layout = layout(&[(1000, None), blob, (3 * MIB, None), blob, (10, None)]);
         let sizes = sizes(&layout);
         assert_eq!(sizes[0], 5 * MIB);
-        assert_eq!(sizes[1..4], sizes[5..8]);
-        assert_eq!(sizes[4], 8 * MIB - 1000);
+        assert_eq!(sizes[1..6], sizes[7..12]);
+        assert_eq!(sizes[6], 8 * MIB - 1000);
     }
 
     #[test]

@@ -2,14 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use compass_registry::{Digest, Hasher, ImageSource, Progress};
 
 use super::address::ObjectAddress;
 use super::checksum::{Comparison, ObjectChecksum, StoredChecksum};
-use super::client::{Client, CompletedPart, RequestError};
+use super::client::{Client, CompletedPart, Content, RequestError};
 use super::file_parts::{FileParts, Summary};
 use super::object_file::ObjectFile;
 use super::part_layout::PartLayout;
@@ -22,9 +21,6 @@ use crate::{BundlePlan, Error};
 
 /// The maximum number of attempts of an upload that other processes abort.
 const MAX_RESTARTS: usize = 4;
-
-/// The maximum number of attempts to complete an upload while the storage reports a conflict.
-const MAX_COMPLETIONS: u32 = 5;
 
 /// Bytes per read of a published object.
 const READ_SIZE: u64 = 8 << 20;
@@ -99,28 +95,19 @@ impl Object<'_> {
         upload: CompleteUpload,
     ) -> Result<Option<SentShard>, Error> {
         self.remove_stale_checksum().await?;
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let completed = self.client.complete(&self.address.key, &upload.id, &upload.parts);
-            match completed.await {
-                Ok(()) => {
-                    return self.finish(upload.summary, upload.transferred).await.map(Some);
-                }
-                Err(error) if error.is_existing() => {
-                    self.target().abort(&upload.id).await;
-                    return self.confirm_appeared(upload.summary).await;
-                }
-                // Another process has completed or aborted it, or the answer to an earlier attempt
-                // was lost.
-                Err(error) if error.is_upload_gone() || error.is_part_changed() => {
-                    return self.confirm_appeared(upload.summary).await;
-                }
-                Err(error) if error.is_conflict() && attempts < MAX_COMPLETIONS => {
-                    tokio::time::sleep(Duration::from_millis(200) * attempts).await;
-                }
-                Err(error) => return Err(self.failed("complete the upload of", error)),
+        let complete = || self.client.complete(&self.address.key, &upload.id, &upload.parts);
+        match self.client.policy().run_if(RequestError::is_conflict, complete).await {
+            Ok(()) => self.finish(upload.summary, upload.transferred).await.map(Some),
+            Err(error) if error.is_existing() => {
+                self.target().abort(&upload.id).await;
+                self.confirm_appeared(upload.summary).await
             }
+            // Another process has completed or aborted it, or the answer to an earlier attempt was
+            // lost.
+            Err(error) if error.is_upload_gone() || error.is_part_changed() => {
+                self.confirm_appeared(upload.summary).await
+            }
+            Err(error) => Err(self.failed("complete the upload of", error)),
         }
     }
 
@@ -136,13 +123,12 @@ impl Object<'_> {
             let reason = "the store has lost the object after the upload";
             Error::store("read back", &self.address.shown, reason)
         })?;
-        let is_equal = match &summary {
-            Some(summary) => summary.object.compare(&stored),
-            None if stored.size == Some(self.layout.size()) => Comparison::Unknown,
-            None => Comparison::Different,
+        let is_intact = match &summary {
+            Some(summary) => self.is_identical(summary, &stored, None).await?,
+            None => stored.size == Some(self.layout.size()),
         };
-        if is_equal == Comparison::Different {
-            return Err(self.damaged());
+        if !is_intact {
+            return Err(self.remove_damaged().await?);
         }
         self.target().abort_all().await;
         let digest = match summary {
@@ -156,15 +142,20 @@ impl Object<'_> {
         Ok(self.sent(digest, transferred, false))
     }
 
-    /// Verifies the object that this process has completed. Removes it if it is damaged: without a
-    /// `.sha256`, it is not completely published.
+    /// Verifies the object that this process has completed.
     async fn read_back_own(&self) -> Result<Digest, Error> {
-        if let Some(digest) = self.read_back().await? {
-            return Ok(digest);
+        match self.read_back().await? {
+            Some(digest) => Ok(digest),
+            None => Err(self.remove_damaged().await?),
         }
+    }
+
+    /// Removes an object that this process has completed: without a `.sha256`, it is not completely
+    /// published. Returns the error that tells about the damage.
+    async fn remove_damaged(&self) -> Result<Error, Error> {
         let removed = self.client.delete(&self.address.key).await;
         removed.map_err(|error| self.failed("remove the damaged object", error))?;
-        Err(self.damaged())
+        Ok(self.damaged())
     }
 
     async fn read_back(&self) -> Result<Option<Digest>, Error> {
@@ -204,15 +195,7 @@ impl Object<'_> {
         existing: Existing,
         summary: &Summary,
     ) -> Result<SentShard, Error> {
-        let is_identical = match summary.object.compare(&existing.stored) {
-            Comparison::Equal => true,
-            Comparison::Different => false,
-            Comparison::Unknown => match existing.sidecar {
-                Some(digest) => digest == summary.digest,
-                None => self.read_digest(&summary.object).await? == summary.digest,
-            },
-        };
-        if !is_identical {
+        if !self.is_identical(summary, &existing.stored, existing.sidecar).await? {
             return Err(self.conflict());
         }
         self.target().abort_all().await;
@@ -220,6 +203,23 @@ impl Object<'_> {
             self.write_checksum(summary.digest).await?;
         }
         Ok(self.sent(Some(summary.digest), Transferred::default(), true))
+    }
+
+    /// Whether a stored object has these bytes. It is read if its checksums do not tell that.
+    async fn is_identical(
+        &self,
+        summary: &Summary,
+        stored: &StoredChecksum,
+        sidecar: Option<Digest>,
+    ) -> Result<bool, Error> {
+        Ok(match (summary.object.compare(stored), sidecar) {
+            (Comparison::Equal, _) => true,
+            (Comparison::Different, _) => false,
+            (Comparison::Unknown, Some(digest)) => digest == summary.digest,
+            (Comparison::Unknown, None) => {
+                self.read_digest(&summary.object).await? == summary.digest
+            }
+        })
     }
 
     /// Checks that the published object is the bundle of the plan. Its `bundle.json` determines every
@@ -282,7 +282,7 @@ impl Object<'_> {
     /// Writes the `.sha256` object.
     async fn write_checksum(&self, digest: Digest) -> Result<(), Error> {
         let line = Bytes::from(checksum_line(self.path, digest));
-        let written = self.client.put(&self.checksum_key(), line, false).await;
+        let written = self.client.put(&self.checksum_key(), Content::of(line), false).await;
         written.map_err(|error| self.failed("write the checksum of", error))
     }
 
@@ -295,8 +295,7 @@ impl Object<'_> {
     }
 
     fn file(&self) -> ObjectFile {
-        let address = (self.address.shown.clone(), self.address.key.clone());
-        ObjectFile::new(self.client.clone(), address, self.layout.size())
+        ObjectFile::new(self.client.clone(), &self.address, self.layout.size())
     }
 
     fn sent(&self, digest: Option<Digest>, transferred: Transferred, present: bool) -> SentShard {

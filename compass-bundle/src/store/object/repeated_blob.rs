@@ -2,17 +2,15 @@
 
 use std::ops::Range;
 
-use compass_registry::internal::BufferPool;
-
 use super::part::{Part, PartBuffer};
 use super::part_layout::PartLayout;
+use super::upload::PartSender;
 use crate::Error;
 use crate::format::member::{Member, MemberEncoder};
 
 /// The places of a blob with equal framing. Its bytes are cut at the same positions there.
 pub(super) struct Places {
     layout: PartLayout,
-    pool: BufferPool,
     member: Member,
     encoder: MemberEncoder,
     /// The numbers of the parts at each place.
@@ -28,10 +26,9 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub(super) fn new(member: Member, layout: PartLayout, pool: BufferPool) -> Self {
+    pub(super) fn new(member: Member, layout: PartLayout) -> Self {
         Self {
             layout,
-            pool,
             member,
             encoder: member.encoder(),
             parts: Vec::new(),
@@ -52,26 +49,25 @@ impl Places {
         self.first.push(first);
     }
 
-    /// Takes the next bytes of the blob. Returns the parts that they complete.
-    pub(super) fn push(&mut self, content: &[u8]) -> Result<Vec<Part>, Error> {
+    /// Takes the next bytes of the blob, and passes on the parts that they complete.
+    pub(super) async fn push(&mut self, content: &[u8], parts: &PartSender) -> Result<(), Error> {
         let mut framed = Vec::with_capacity(content.len() + content.len() / 4096 + 64);
         if !std::mem::replace(&mut self.is_begun, true) {
             self.encoder.begin(|slice| framed.extend_from_slice(slice));
         }
         self.encoder.push(content, |slice| framed.extend_from_slice(slice));
-        self.add_framed(&framed)
+        self.add_framed(&framed, parts).await
     }
 
-    /// Adds the trailers after the blob. Returns the last parts.
-    pub(super) fn finish(mut self) -> Result<Vec<Part>, Error> {
+    /// Adds the trailers after the blob, and passes on the last parts.
+    pub(super) async fn finish(mut self, parts: &PartSender) -> Result<(), Error> {
         let mut framed = Vec::new();
         let encoder = std::mem::replace(&mut self.encoder, self.member.encoder());
         encoder.finish(|slice| framed.extend_from_slice(slice));
-        self.add_framed(&framed)
+        self.add_framed(&framed, parts).await
     }
 
-    fn add_framed(&mut self, mut framed: &[u8]) -> Result<Vec<Part>, Error> {
-        let mut completed = Vec::new();
+    async fn add_framed(&mut self, mut framed: &[u8], parts: &PartSender) -> Result<(), Error> {
         while !framed.is_empty() {
             let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(framed.len());
             let (bytes, rest) = framed.split_at(most);
@@ -82,36 +78,37 @@ impl Places {
             self.left -= bytes.len() as u64;
             framed = rest;
             if self.left == 0 {
-                completed.extend(self.complete_part()?);
+                self.complete_part(parts).await?;
                 if self.left == 0 && !framed.is_empty() {
                     return Err(Error::damaged("a blob is longer than its plan"));
                 }
             }
         }
-        Ok(completed)
+        Ok(())
     }
 
-    /// Ends the current part, and begins the next one.
-    fn complete_part(&mut self) -> Result<Vec<Part>, Error> {
+    /// Passes on the current part, and begins the next one.
+    async fn complete_part(&mut self, parts: &PartSender) -> Result<(), Error> {
         let numbers: Vec<_> = self.parts.iter().map(|parts| parts.start + self.index).collect();
-        let mut completed: Vec<Part> = match self.later.take() {
+        let completed: Vec<Part> = match self.later.take() {
             Some(buffer) => {
                 let part = buffer.finish()?;
                 numbers.iter().map(|number| Part { number: *number, ..part.clone() }).collect()
             }
             None => self.first.drain(..).map(PartBuffer::finish).collect::<Result<_, _>>()?,
         };
-        let Some(parts) = self.parts.first() else { return Ok(completed) };
-        let is_last = parts.start + self.index + 1 == parts.end;
-        for part in &mut completed {
-            part.is_last_of_blob = is_last && self.index > 0;
+        let Some(Range { start, end }) = self.parts.first().cloned() else { return Ok(()) };
+        let is_last = start + self.index + 1 == end;
+        for part in completed {
+            let is_last_of_blob = is_last && self.index > 0;
+            parts.send(Part { is_last_of_blob, ..part }).await;
         }
         self.index += 1;
         if !is_last {
-            self.left = self.layout.part_size(parts.start + self.index);
-            let number = parts.start + self.index;
-            self.later = Some(PartBuffer::new(number, self.left, &self.pool)?);
+            let number = start + self.index;
+            self.left = self.layout.part_size(number);
+            self.later = Some(PartBuffer::new(number, self.left, parts.memory()).await?);
         }
-        Ok(completed)
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use compass_registry::ImageSource;
 
-use super::client::{Body, CompletedPart, ListedPart};
+use super::client::{CompletedPart, ListedPart};
 use super::copies::{Copies, WithCopies};
 use super::file_parts::{FileParts, Summary};
 use super::publish::{CompleteUpload, Input, Object};
@@ -14,15 +14,15 @@ use super::units::{Unit, share, units};
 use super::upload::{Failure, PartSender, SentParts, Transferred, Upload};
 use super::upload_marker::marker_key;
 use crate::Error;
-use crate::read::{BundleSource as _, check_sidecar};
+use crate::read::check_sidecar;
 use crate::store::SentShard;
 
-/// The maximum number of parts of a file that are sent at once.
-const CONCURRENT_PARTS: usize = 3;
+/// The maximum number of parts of a local bundle that are sent at once.
+const CONCURRENT_PARTS: u32 = 3;
 
-/// The maximum number of parts of a planned bundle that are sent at once. They and the part that is
-/// read may be in memory.
-const CONCURRENT_PARTS_IN_MEMORY: usize = 2;
+/// The maximum number of parts of a planned bundle that are sent from temporary files at once. They
+/// and the part that is read are on the disk.
+const CONCURRENT_TEMPORARY_FILES: u32 = 2;
 
 /// What [`Object::send_units`] has sent.
 struct SentUnits {
@@ -52,15 +52,11 @@ impl Object<'_> {
                 for unit in units(self.plan, &self.layout) {
                     reader.read(&unit, &sender).await?;
                 }
-                (receiver.recv().await.map(|(part, _)| part), reader.finish())
+                (receiver.recv().await, reader.finish())
             }
         };
         let part = part.ok_or_else(|| Error::damaged("the bundle has no bytes"))?;
-        let bytes = match part.body {
-            Body::Bytes(bytes) => bytes,
-            Body::File(file, range) => file.read(range).await?,
-        };
-        match self.client.put(&self.address.key, bytes, true).await {
+        match self.client.put(&self.address.key, part.content, true).await {
             Ok(()) => {}
             Err(error) if error.is_existing() || error.is_conflict() => return Ok(None),
             Err(error) => return Err(self.failed("upload", error)),
@@ -72,7 +68,7 @@ impl Object<'_> {
     /// Uploads an object in parts. Returns `None` if the upload must be started again.
     pub(super) async fn upload(&self) -> Result<Option<SentShard>, Error> {
         let copies = match self.copies {
-            true => Copies::find(self.client, self.store, (self.plan, &self.layout)).await?,
+            true => Copies::find(self.client, self.store, self.plan, &self.layout).await?,
             false => Copies::default(),
         };
         let marker = marker_key(&self.address.key, self.plan, &self.layout);
@@ -117,7 +113,7 @@ impl Object<'_> {
             }
             Input::Source(source) => {
                 let SentUnits { sent, summary } = self.send_units(upload, copies, source).await?;
-                self.complete_if_whole((upload, marker), sent, summary).await
+                self.complete_if_whole(upload, marker, SentUnits { sent, summary }).await
             }
         }
     }
@@ -165,7 +161,7 @@ impl Object<'_> {
         self.progress.add_total(own.iter().map(|unit| unit.size(&self.layout)).sum());
         let source = WithCopies::new(Arc::clone(copies), Arc::clone(source));
         let mut reader = self.reader(Arc::new(source), own.len() == count);
-        let (sender, receiver) = PartSender::channel(CONCURRENT_PARTS_IN_MEMORY);
+        let (sender, receiver) = PartSender::channel(CONCURRENT_TEMPORARY_FILES);
         let read = async {
             let sender = sender;
             for unit in &own {
@@ -181,12 +177,12 @@ impl Object<'_> {
     /// Completes the upload if the storage has the parts of all shares.
     async fn complete_if_whole(
         &self,
-        (upload, marker): (&Upload, &str),
-        sent: SentParts,
-        summary: Option<Summary>,
+        upload: &Upload,
+        marker: &str,
+        units: SentUnits,
     ) -> Result<Option<SentShard>, Failure> {
         let target = self.target();
-        let SentParts { mut parts, transferred } = sent;
+        let SentUnits { sent: SentParts { mut parts, transferred }, summary } = units;
         if parts.len() as u64 != self.layout.count() {
             let Some(listed) = target.list_parts(&upload.id).await? else { return Ok(None) };
             parts = self.listed_parts(&listed, parts);

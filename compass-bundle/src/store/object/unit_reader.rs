@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use compass_registry::internal::BufferPool;
 use compass_registry::{Hasher, ImageSource, open_blob};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -29,7 +28,6 @@ pub(super) struct UnitReader {
     plan: Arc<BundlePlan>,
     source: Arc<dyn ImageSource>,
     layout: PartLayout,
-    pool: BufferPool,
     /// The digest and checksums of the parts so far, if all parts are read in order.
     hashers: Option<(Hasher, ObjectChecksum)>,
 }
@@ -42,8 +40,7 @@ impl UnitReader {
         layout: PartLayout,
         is_complete: bool,
     ) -> Self {
-        let (pool, hashers) = (BufferPool::default(), is_complete.then(Default::default));
-        Self { plan, source, layout, pool, hashers }
+        Self { plan, source, layout, hashers: is_complete.then(Default::default) }
     }
 
     /// Reads the parts of a unit. Their bytes were verified when the last one is passed on.
@@ -73,7 +70,7 @@ impl UnitReader {
         let (mut chunks, mut rest) = (chunks.boxed(), Bytes::new());
         for number in span.parts.clone() {
             let mut left = self.layout.part_size(number);
-            let mut buffer = PartBuffer::new(number, left, &self.pool)?;
+            let mut buffer = PartBuffer::new(number, left, parts.memory()).await?;
             while left > 0 {
                 if rest.is_empty() {
                     let next = chunks.try_next().await?;
@@ -100,7 +97,7 @@ impl UnitReader {
 
     async fn pass_on(&mut self, part: Part, parts: &PartSender) {
         if let Some((_, object)) = &mut self.hashers {
-            object.add(&part.checksum);
+            object.add(&part.content.checksum);
         }
         parts.send(part).await;
     }
@@ -112,10 +109,9 @@ impl UnitReader {
         for span in spans {
             let Some((member, blob)) = self.last_blob(span) else { continue };
             read = Some(blob);
-            let first = self.first_part(span, spans.len()).await?;
+            let first = self.first_part(span, spans.len(), parts).await?;
             let places = by_nesting.entry(member.nested);
-            let places = places
-                .or_insert_with(|| Places::new(member, self.layout.clone(), self.pool.clone()));
+            let places = places.or_insert_with(|| Places::new(member, self.layout.clone()));
             places.add(span.parts.clone(), first);
         }
         let Some(blob) = read else { return Ok(()) };
@@ -126,15 +122,11 @@ impl UnitReader {
             };
             let chunk = chunk.map_err(in_blob)?;
             for places in by_nesting.values_mut() {
-                for part in places.push(&chunk)? {
-                    parts.send(part).await;
-                }
+                places.push(&chunk, parts).await?;
             }
         }
         for places in by_nesting.into_values() {
-            for part in places.finish()? {
-                parts.send(part).await;
-            }
+            places.finish(parts).await?;
         }
         Ok(())
     }
@@ -149,11 +141,16 @@ impl UnitReader {
     }
 
     /// The first part of a span with the bytes before the blob.
-    async fn first_part(&self, span: &Span, places: usize) -> Result<PartBuffer, Error> {
+    async fn first_part(
+        &self,
+        span: &Span,
+        places: usize,
+        parts: &PartSender,
+    ) -> Result<PartBuffer, Error> {
         let number = span.parts.start;
         let mut buffer = match places {
             0..=MAX_PLACES_IN_MEMORY => {
-                PartBuffer::new(number, self.layout.part_size(number), &self.pool)?
+                PartBuffer::new(number, self.layout.part_size(number), parts.memory()).await?
             }
             _ => PartBuffer::on_disk(number)?,
         };

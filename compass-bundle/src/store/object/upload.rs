@@ -4,17 +4,17 @@
 //! can send parts of one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use compass_registry::Progress;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::checksum::{Comparison, StoredChecksum};
-use super::client::{Client, CompletedPart, ListedPart, RequestError};
+use super::client::{Client, CompletedPart, ListedPart, PartId, RequestError};
 use super::copies::Copies;
 use super::part::Part;
+use super::part_memory::PartMemory;
 use crate::Error;
 
 /// An unfinished upload and its parts in the storage.
@@ -47,29 +47,39 @@ pub(super) struct Target<'t> {
     pub(super) progress: &'t dyn Progress,
 }
 
-/// Takes parts for an upload. At most a number of them exist at once.
+/// The number of parts that wait for the receiver, which takes them at once.
+const WAITING_PARTS: usize = 4;
+
+/// Takes parts for an upload. Their memory is limited.
 pub(super) struct PartSender {
-    parts: mpsc::Sender<(Part, OwnedSemaphorePermit)>,
-    places: Arc<Semaphore>,
+    parts: mpsc::Sender<Part>,
+    memory: PartMemory,
 }
 
 /// The other end of a [`PartSender`].
-pub(super) type PartReceiver = mpsc::Receiver<(Part, OwnedSemaphorePermit)>;
+pub(super) type PartReceiver = mpsc::Receiver<Part>;
 
 impl PartSender {
-    /// Creates a sender and a receiver for at most `most` parts that were not sent yet.
-    pub(super) fn channel(most: usize) -> (Self, PartReceiver) {
-        let (parts, receiver) = mpsc::channel(most);
-        (Self { parts, places: Arc::new(Semaphore::new(most)) }, receiver)
+    /// Creates a sender and a receiver of parts, at most `concurrent_files` of which are sent from
+    /// files at once.
+    pub(super) fn channel(concurrent_files: u32) -> (Self, PartReceiver) {
+        let (parts, receiver) = mpsc::channel(WAITING_PARTS);
+        (Self { parts, memory: PartMemory::new(concurrent_files) }, receiver)
+    }
+
+    /// The memory of the parts.
+    pub(super) fn memory(&self) -> &PartMemory {
+        &self.memory
     }
 
     /// Waits until the part may be sent.
     pub(super) async fn send(&self, part: Part) {
-        // The semaphore is never closed. The receiver ends early only after an error, which its side
-        // reports.
-        if let Ok(permit) = Arc::clone(&self.places).acquire_owned().await {
-            let _ = self.parts.send((part, permit)).await;
-        }
+        let memory = match part.memory {
+            Some(memory) => memory,
+            None => self.memory.reserve_file().await,
+        };
+        // The receiver ends early only after an error, which its side reports.
+        let _ = self.parts.send(Part { memory: Some(memory), ..part }).await;
     }
 }
 
@@ -87,17 +97,13 @@ impl Target<'_> {
         let (mut running, mut all) = (FuturesUnordered::new(), SentParts::default());
         loop {
             tokio::select! {
-                Some((part, permit)) = parts.recv() => {
+                Some(part) = parts.recv() => {
                     while part.is_last_of_blob
                         && let Some(sent) = running.next().await
                     {
                         all.add(sent?);
                     }
-                    running.push(async move {
-                        let sent = self.send_part(upload, copies, part).await;
-                        drop(permit);
-                        sent
-                    });
+                    running.push(self.send_part(upload, copies, part));
                 }
                 Some(sent) = running.next() => all.add(sent?),
                 else => break,
@@ -114,10 +120,10 @@ impl Target<'_> {
         copies: &Copies,
         part: Part,
     ) -> Result<(CompletedPart, Transferred), RequestError> {
-        let (number, size) = (part.number, part.checksum.size);
+        let (number, size) = (part.number, part.content.checksum.size);
         let (mut done, mut transferred) = (None, Transferred::default());
         if let Some(listed) = upload.listed.get(&number)
-            && part.checksum.compare(&listed.checksum()) == Comparison::Equal
+            && part.content.checksum.compare(&listed.checksum()) == Comparison::Equal
         {
             done = Some(completed(&part, listed.etag()));
         } else if let Some(copied) = self.copy_part(upload, copies, &part).await {
@@ -127,8 +133,8 @@ impl Target<'_> {
             Some(done) => done,
             None => {
                 transferred.sent = size;
-                let id = (upload.id.as_str(), number);
-                self.client.upload_part(self.key, id, part.body, &part.checksum).await?
+                let id = PartId { upload: &upload.id, number };
+                self.client.upload_part(self.key, id, part.content).await?
             }
         };
         self.progress.advance(size);
@@ -146,9 +152,8 @@ impl Target<'_> {
         part: &Part,
     ) -> Option<CompletedPart> {
         let source = copies.of_part(part.number)?;
-        let id = (upload.id.as_str(), part.number);
-        let from = (source.key.as_str(), &source.range);
-        let copied = match self.client.upload_part_copy(self.key, id, from).await {
+        let id = PartId { upload: &upload.id, number: part.number };
+        let copied = match self.client.upload_part_copy(self.key, id, source).await {
             Ok(copied) => copied,
             Err(error) => {
                 tracing::warn!(%error, key = source.key, "cannot copy a part, so it is sent");
@@ -161,7 +166,7 @@ impl Target<'_> {
             crc32c: copied.crc32c,
             ..StoredChecksum::default()
         };
-        match part.checksum.compare(&stored) {
+        match part.content.checksum.compare(&stored) {
             Comparison::Equal => Some(completed(part, &copied.etag)),
             Comparison::Different | Comparison::Unknown => {
                 let key = source.key.as_str();
@@ -202,7 +207,7 @@ impl Target<'_> {
 
 /// The part in a request to complete the upload.
 fn completed(part: &Part, etag: &str) -> CompletedPart {
-    let crc32c = Some(part.checksum.crc32c_base64());
+    let crc32c = Some(part.content.checksum.crc32c_base64());
     CompletedPart { number: part.number, etag: etag.to_owned(), crc32c }
 }
 

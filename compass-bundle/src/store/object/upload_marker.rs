@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use compass_registry::Digest;
 
-use super::client::{ListedPart, RequestError};
+use super::client::{Content, ListedPart, RequestError};
 use super::part_layout::PartLayout;
 use super::publish::read_small;
 use super::upload::{Target, Upload};
@@ -56,7 +56,7 @@ impl Target<'_> {
                 return Ok(Some(Upload { id, is_own: false, listed }));
             }
             let id = self.client.initiate(self.key).await?;
-            match self.client.put(marker, Bytes::from(id.clone()), is_new).await {
+            match self.client.put(marker, Content::of(Bytes::from(id.clone())), is_new).await {
                 // Some storages ignore the condition.
                 Ok(()) if self.marked(marker).await?.as_ref() == Some(&id) => {
                     return Ok(Some(Upload { id, is_own: true, listed: HashMap::new() }));

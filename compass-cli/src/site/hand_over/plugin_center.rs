@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use compass_bundle::store::redact_url;
-use compass_registry::Secret;
 use compass_registry::http::HttpOptions;
+use compass_registry::{RetryPolicy, RetryableError, Secret};
 use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
 use serde_json::Value;
@@ -45,6 +45,7 @@ struct Limits {
 }
 
 /// An answer of the plugin center.
+#[derive(Debug)]
 struct Answer {
     status: u16,
     body: Vec<u8>,
@@ -63,6 +64,21 @@ enum Request<'r> {
     Get,
     Create(&'r str),
     Update(&'r str),
+}
+
+/// A request that may succeed if it is repeated.
+#[derive(Debug, thiserror::Error)]
+enum SendError {
+    #[error("the plugin center answered {}", .0.status)]
+    Overloaded(Answer),
+    #[error("{0}")]
+    Unreachable(CliError),
+}
+
+impl RetryableError for SendError {
+    fn is_transient(&self) -> bool {
+        true
+    }
 }
 
 impl PluginCenter {
@@ -152,19 +168,17 @@ impl PluginCenter {
 
     /// Sends a request, and repeats it if the plugin center cannot be reached or is overloaded.
     async fn send(&self, request: Request<'_>, name: &str) -> Result<Answer> {
-        let mut attempt = 1;
-        loop {
-            let answer = self.send_once(request, name).await;
-            let is_transient = match &answer {
-                Ok(answer) => matches!(answer.status, 429 | 500 | 502..=504),
-                Err(_) => true,
-            };
-            if !is_transient || attempt == ATTEMPTS {
-                return answer;
+        let send = async || {
+            let answer = self.send_once(request, name).await.map_err(SendError::Unreachable)?;
+            match RetryPolicy::is_transient_status(answer.status) {
+                true => Err(SendError::Overloaded(answer)),
+                false => Ok(answer),
             }
-            tracing::info!(attempt, "retrying a request to the plugin center");
-            tokio::time::sleep(self.limits.pause * attempt).await;
-            attempt += 1;
+        };
+        let retry = RetryPolicy::default().max_attempts(ATTEMPTS);
+        match retry.initial_backoff(self.limits.pause).run(send).await {
+            Ok(answer) | Err(SendError::Overloaded(answer)) => Ok(answer),
+            Err(SendError::Unreachable(error)) => Err(error),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RANGE};
@@ -27,10 +28,33 @@ pub(in super::super) struct Request {
     pub(super) body: Body,
 }
 
+/// The bytes of an object or of a part, and their checksums.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Content {
+    pub(in super::super) body: Body,
+    pub(in super::super) checksum: PartChecksum,
+}
+
+/// The upload and the number of a part.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct PartId<'i> {
+    pub(in super::super) upload: &'i str,
+    pub(in super::super) number: u64,
+}
+
+/// A range of another object of the bucket, which is copied to a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Copy {
+    pub(in super::super) key: String,
+    pub(in super::super) range: Range<u64>,
+}
+
 /// The body of a request.
 #[derive(Debug, Clone)]
 pub(in super::super) enum Body {
     Bytes(Bytes),
+    /// Chunks of [`BODY_CHUNK`](super::BODY_CHUNK) bytes; only the last one may be smaller.
+    Chunks(Arc<[Bytes]>),
     /// A range of a local file, which is read again for each attempt.
     File(LocalFile, Range<u64>),
 }
@@ -48,8 +72,16 @@ impl Body {
     pub(in super::super) fn size(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Chunks(chunks) => chunks.iter().map(|chunk| chunk.len() as u64).sum(),
             Self::File(_, range) => range.end - range.start,
         }
+    }
+}
+
+impl Content {
+    /// The content of a small object.
+    pub(in super::super) fn of(bytes: Bytes) -> Self {
+        Self { checksum: PartChecksum::of(&bytes), body: Body::Bytes(bytes) }
     }
 }
 
@@ -73,10 +105,8 @@ impl Request {
     }
 
     /// Writes a small object. `is_new` lets the request fail if the object exists.
-    pub(super) fn put(provider: Provider, key: &str, bytes: Bytes, is_new: bool) -> Self {
-        let checksum = PartChecksum::of(&bytes);
-        let mut request = Self::new(Method::PUT, key).checksum(provider, &checksum);
-        request.body = Body::Bytes(bytes);
+    pub(super) fn put(provider: Provider, key: &str, content: Content, is_new: bool) -> Self {
+        let request = Self::new(Method::PUT, key).content(provider, content);
         if is_new { request.if_absent(provider) } else { request }
     }
 
@@ -103,24 +133,23 @@ impl Request {
     pub(super) fn upload_part(
         provider: Provider,
         key: &str,
-        (upload, number): (&str, u64),
-        (body, checksum): (Body, &PartChecksum),
+        part: PartId<'_>,
+        content: Content,
     ) -> Self {
-        let request = Self::new(Method::PUT, key).part(upload, number);
-        Self { body, ..request.checksum(provider, checksum) }
+        Self::new(Method::PUT, key).part(part).content(provider, content)
     }
 
     /// Copies a range of another object of the bucket to a part.
     pub(super) fn upload_part_copy(
         settings: &Settings,
         key: &str,
-        (upload, number): (&str, u64),
-        (source, range): (&str, &Range<u64>),
+        part: PartId<'_>,
+        Copy { key: source, range }: &Copy,
     ) -> Self {
         let prefix = settings.provider.header_prefix();
         let source = format!("/{}/{}", settings.bucket, encode_path(source));
         let range = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-        let request = Self::new(Method::PUT, key).part(upload, number);
+        let request = Self::new(Method::PUT, key).part(part);
         let request = request.header(&format!("{prefix}copy-source"), &source);
         request.header(&format!("{prefix}copy-source-range"), &range)
     }
@@ -187,17 +216,18 @@ impl Request {
         }
     }
 
-    fn part(self, upload: &str, number: u64) -> Self {
+    fn part(self, PartId { upload, number }: PartId<'_>) -> Self {
         self.query("partNumber", &number.to_string()).query("uploadId", upload)
     }
 
-    /// Lets the storage compare the body with its checksum.
-    fn checksum(self, provider: Provider, checksum: &PartChecksum) -> Self {
-        match provider {
+    /// Sets the body, which the storage compares with its checksum.
+    fn content(self, provider: Provider, Content { body, checksum }: Content) -> Self {
+        let request = match provider {
             Provider::S3 => self.header("x-amz-checksum-crc32c", &checksum.crc32c_base64()),
             // OSS compares the MD5, and answers with its CRC-64.
             Provider::Oss => self.header("content-md5", &checksum.md5_base64()),
-        }
+        };
+        Self { body, ..request }
     }
 
     fn if_absent(self, provider: Provider) -> Self {
@@ -329,7 +359,7 @@ mod tests {
         let parts = [CompletedPart { number: 1, etag: "a&b".to_owned(), crc32c }];
         let body = |request: &Request| match &request.body {
             Body::Bytes(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
-            Body::File(..) => String::new(),
+            Body::Chunks(_) | Body::File(..) => String::new(),
         };
         let s3 = Request::complete(Provider::S3, "k", "u/1", &parts);
         assert_eq!(s3.headers["if-none-match"], "*");
@@ -343,7 +373,9 @@ mod tests {
     #[test]
     fn upload_part_copy_names_source_range() {
         let settings = settings("oss://b", &[("OSS_REGION", "r")]);
-        let request = Request::upload_part_copy(&settings, "k", ("u", 3), ("from/a b", &(5..10)));
+        let source = Copy { key: "from/a b".to_owned(), range: 5..10 };
+        let part = PartId { upload: "u", number: 3 };
+        let request = Request::upload_part_copy(&settings, "k", part, &source);
         assert_eq!(request.headers["x-oss-copy-source"], "/b/from/a%20b");
         assert_eq!(request.headers["x-oss-copy-source-range"], "bytes=5-9");
         assert_eq!(request.describe(), "PUT /k?partNumber&uploadId");

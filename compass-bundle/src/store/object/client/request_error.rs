@@ -1,5 +1,6 @@
 //! Errors of requests to storages.
 
+use compass_registry::RetryableError;
 use http::StatusCode;
 
 use super::super::address::Provider;
@@ -37,6 +38,13 @@ pub(in super::super) struct Refusal {
     pub(super) request_id: String,
     /// The region of the bucket, if requests must be sent to another one.
     pub(super) region: Option<String>,
+}
+
+impl RetryableError for RequestError {
+    /// The transport has repeated requests that failed temporarily.
+    fn is_transient(&self) -> bool {
+        false
+    }
 }
 
 impl RequestError {

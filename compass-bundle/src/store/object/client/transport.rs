@@ -24,7 +24,7 @@ use crate::store::min_speed::TooSlow;
 use crate::store::plain_client::PlainClient;
 
 /// Bytes per chunk of a sent body.
-const CHUNK: u64 = 256 << 10;
+pub(in super::super) const BODY_CHUNK: u64 = 256 << 10;
 
 /// Maximum size of a document in bytes. A list has at most 1000 entries.
 pub(super) const MAX_DOCUMENT: u64 = 8 << 20;
@@ -40,7 +40,7 @@ pub(super) struct Transport {
     plain: Option<PlainClient>,
     pub(super) settings: Arc<Settings>,
     signer: Signer,
-    retry: RetryPolicy,
+    pub(super) retry: RetryPolicy,
 }
 
 /// The HTTP clients of a bucket.
@@ -278,15 +278,14 @@ fn chunks(
 ) -> impl futures_util::Stream<Item = Result<Bytes, Error>> + Send + 'static {
     let size = body.size();
     stream::try_unfold((body, moved, 0), move |(body, moved, position)| async move {
-        let next = size.min(position + CHUNK);
+        let next = size.min(position + BODY_CHUNK);
         if position == next {
             return Ok(None);
         }
+        let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
         let bytes = match &body {
-            Body::Bytes(bytes) => {
-                let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
-                bytes.slice(at(position)..at(next))
-            }
+            Body::Bytes(bytes) => bytes.slice(at(position)..at(next)),
+            Body::Chunks(chunks) => chunks[at(position / BODY_CHUNK)].clone(),
             Body::File(file, range) => {
                 file.read(range.start + position..range.start + next).await?
             }
