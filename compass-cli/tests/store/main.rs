@@ -4,7 +4,11 @@
 //! unless `COMPASS_INTEROP=required` is set, as in CI.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod documents;
+mod kills;
+mod memory;
 mod shards;
+mod traffic;
 mod world;
 
 use std::process::Command;

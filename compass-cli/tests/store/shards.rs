@@ -1,9 +1,7 @@
 //! Bundles that several processes send, and layers that are copied inside the store.
 
 use std::process::Child;
-use std::time::Duration;
 
-use compass_registry::testing::random_bytes;
 use serde_json::Value;
 
 use crate::world::{BUNDLE, World};
@@ -29,7 +27,7 @@ fn start(world: &World, shard: &str) -> Child {
 }
 
 /// Checks that the store has the bundle of `out`, its checksum, and nothing else.
-fn require_published(world: &World) {
+pub(crate) fn require_published(world: &World) {
     let digest = world.digest(&format!("out/{BUNDLE}"));
     assert_eq!(world.json(&["verify", &world.url()])["sha256"], digest.as_str());
     let key = format!("plugins/demo/{BUNDLE}");
@@ -52,25 +50,6 @@ fn shards_of_processes_equal_local_bundle() {
     require_published(&world);
     let again = send(&world, "2/4");
     assert_eq!((&again["present"], &again["complete"]), (&Value::Bool(true), &Value::Bool(true)));
-}
-
-#[test]
-fn shards_killed_often_are_completed() {
-    let Some(world) = World::required("killedshards") else { return };
-    world.release_version("v0.1.0", &LAYERS);
-    world.packaged("out");
-    let random = random_bytes(11, 8 * 8);
-    let waits = random.chunks(8).map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap()) % 1500);
-    for (number, wait) in waits.enumerate() {
-        let mut process = start(&world, &format!("{}/4", number % 4 + 1));
-        std::thread::sleep(Duration::from_millis(wait));
-        process.kill().unwrap();
-        process.wait().unwrap();
-    }
-    for shard in ["4/4", "3/4", "2/4", "1/4"] {
-        send(&world, shard);
-    }
-    require_published(&world);
 }
 
 #[test]

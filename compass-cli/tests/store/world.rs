@@ -20,9 +20,9 @@ const BUCKET: &str = "releases";
 static SERVER: Mutex<Weak<S3Server>> = Mutex::new(Weak::new());
 
 /// A running `weed server`. It is stopped when the last test ends.
-struct S3Server {
+pub(crate) struct S3Server {
     process: Child,
-    address: String,
+    pub(crate) address: String,
     /// The directory of its data.
     _data: tempfile::TempDir,
 }
@@ -119,7 +119,7 @@ pub(crate) struct World {
     runtime: tokio::runtime::Runtime,
     storage: MemoryStorage,
     pub(crate) registry: Server,
-    server: Arc<S3Server>,
+    pub(crate) server: Arc<S3Server>,
     /// The keys of the test have this prefix.
     prefix: &'static str,
 }
@@ -188,7 +188,7 @@ impl World {
         self.directory.path().join(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
         command
             .args(arguments)
@@ -247,6 +247,12 @@ impl World {
         assert!(listed.status.success());
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
         listed.matches(&format!("<Key>{}/", self.prefix)).count()
+    }
+
+    /// Creates a bucket.
+    pub(crate) fn create_bucket(&self, name: &str) {
+        // It fails if the bucket exists.
+        let _ = self.server.curl(&["-X", "PUT"], name).stdout(Stdio::null()).status();
     }
 
     /// Stores an object, or removes it.

@@ -324,6 +324,11 @@ pub(super) async fn read_small(client: &Client, key: &str) -> Result<Option<Byte
     let Some(stored) = client.head(key).await? else { return Ok(None) };
     match stored.size.unwrap_or_default().min(MAX_CHECKSUM + 1) {
         0 => Ok(Some(Bytes::new())),
-        size => client.get(key, 0..size).await.map(Some),
+        size => match client.get(key, 0..size).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            // Another process has removed it meanwhile.
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        },
     }
 }
