@@ -32,7 +32,7 @@ impl fmt::Display for Metric {
     /// Formats the number in the text format of Prometheus.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, help, is_counter, value } = self;
-        write!(f, "{}{name} {value}\n", prometheus_head(name, help, *is_counter))
+        writeln!(f, "{}{name} {value}", prometheus_head(name, help, *is_counter))
     }
 }
 
