@@ -149,6 +149,15 @@ impl<'w> Run<'w> {
     }
 }
 
+impl Drop for Run<'_> {
+    /// Ends the bot of a history that failed.
+    fn drop(&mut self) {
+        if let Some(bot) = self.bot.take() {
+            bot.kill();
+        }
+    }
+}
+
 /// Waits until the bot is idle.
 fn wait(bot: &Bot) {
     eventually("idle", || {
