@@ -147,13 +147,13 @@ impl HttpFile {
 
     /// Creates a permanent error, which is not retried.
     fn refused(&self, why: impl Into<String>) -> ReadError {
-        let source = Error::store("read", &self.shown, why.into());
+        let source = Box::new(Error::store("read", &self.shown, why.into()));
         ReadError { source, is_transient: false, retry_after: None }
     }
 
     /// Creates an error that is retried.
     fn broken(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ReadError {
-        let source = Error::store("read", &self.shown, why);
+        let source = Box::new(Error::store("read", &self.shown, why));
         ReadError { source, is_transient: true, retry_after: None }
     }
 }
@@ -215,7 +215,7 @@ fn range_headers(range: &Range<u64>) -> HeaderMap {
 #[derive(Debug, thiserror::Error)]
 #[error("{source}")]
 struct ReadError {
-    source: Error,
+    source: Box<Error>,
     is_transient: bool,
     retry_after: Option<Duration>,
 }
@@ -241,7 +241,7 @@ impl RetryableError for ReadError {
 
 impl From<ReadError> for Error {
     fn from(error: ReadError) -> Self {
-        error.source
+        *error.source
     }
 }
 
