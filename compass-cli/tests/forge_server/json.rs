@@ -30,7 +30,6 @@ pub(super) fn user(user: &User) -> Value {
         "type": if *is_bot { "Bot" } else { "User" },
         "user_view_type": "public",
         "site_admin": false,
-        "name": null,
         "email": null,
     });
     let names = [

@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
 mod api;
+mod app;
 mod faults;
 mod git;
 mod json;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::api::{Call, Content, not_found};
+use super::app::{app_json, installation_json};
 use super::git;
 use super::json::user;
 use super::world::World;
@@ -18,7 +19,7 @@ pub(super) fn account(world: &mut World, call: &Call<'_>, login: Option<&str>) -
             Some(account) => Content::Json(200, user(account)),
             None => not_found(),
         },
-        (["app"], Some("app")) => Content::Json(200, json!({"id": 7, "slug": "compass"})),
+        (["app"], Some("app")) => Content::Json(200, app_json(world)),
         (["app", "installations", "77", "access_tokens"], Some("app")) => {
             let token = format!("ghs_{}", world.id());
             world.add_user("compass[bot]", true, "write");
@@ -35,8 +36,13 @@ pub(super) fn account(world: &mut World, call: &Call<'_>, login: Option<&str>) -
 /// Reads a resource of a repository.
 pub(super) fn read(world: &mut World, call: &Call<'_>, full_name: &str) -> Content {
     match call.path[..] {
-        [] => Content::Json(200, world.repository_json(full_name)),
-        ["installation"] => Content::Json(200, json!({"id": 77})),
+        [] => {
+            let mut repository = world.repository_json(full_name);
+            // Only this answer has these numbers.
+            (repository["network_count"], repository["subscribers_count"]) = (json!(1), json!(1));
+            Content::Json(200, repository)
+        }
+        ["installation"] => Content::Json(200, installation_json(world)),
         ["hooks", ..] if !world.shows_hooks => not_found(),
         ["hooks"] => {
             let hook =
