@@ -255,6 +255,12 @@ impl World {
         let _ = self.server.curl(&["-X", "PUT"], name).stdout(Stdio::null()).status();
     }
 
+    /// Removes the object at a path that begins with its bucket.
+    pub(crate) fn delete(&self, path: &str) {
+        let mut curl = self.server.curl(&["-X", "DELETE"], path);
+        assert!(curl.stdout(Stdio::null()).status().unwrap().success());
+    }
+
     /// Stores an object, or removes it.
     pub(crate) fn put(&self, key: &str, file: Option<&Path>) {
         let path = format!("{BUCKET}/{}/{key}", self.prefix);
