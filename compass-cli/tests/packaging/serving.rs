@@ -105,9 +105,9 @@ fn serve_damaged_bundle_breaks_off_and_logs() {
     let blob = format!("http://{}/v2/release/web/blobs/{}", served.host, Digest::of(layer));
     runtime.block_on(async {
         let http = HttpOptions::default().build().unwrap();
-        let answer = http.get(blob).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), 200);
-        assert!(answer.bytes().await.is_err(), "the transfer breaks off");
+        // The server may break off before it sends the status.
+        let transfer = async { http.get(blob).send().await?.bytes().await };
+        assert!(transfer.await.is_err(), "the transfer breaks off");
         let metrics = http.get(format!("http://{}/metrics", served.host)).send().await.unwrap();
         let metrics = metrics.text().await.unwrap();
         assert!(metrics.contains("compass_registry_streams_failed_total 1\n"), "{metrics}");
