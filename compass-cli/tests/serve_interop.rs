@@ -191,16 +191,16 @@ fn documented_commands_succeed() {
         umoci init --layout oci; umoci new --image oci:v1; mkdir -p one; echo hello > one/hello.txt
         umoci insert --image oci:v1 one /app
         umoci config --image oci:v1 --architecture amd64 --os linux
-        for image in web:v1 compass-plugins-gpu:v0.1.0; do
+        for image in console-web:v1 compass-plugins-gpu-manager:v0.1.1; do
           skopeo copy -q --dest-tls-verify=false oci:oci:v1 docker://$SOURCE/release/$image
         done
     ");
-    world.add_plugin("gpu", "v0.1.0");
+    world.add_plugin("gpu-manager", "v0.1.1");
     world.sh("
-        echo release/web:v1 > repo/web.list; mkdir -p repo/release-products repo/addons
+        echo release/console-web:v1 > repo/web.list; mkdir -p repo/release-products repo/addons
         printf 'metadata: {name: compass}\nspec: {version: v2.7.0, imageLists: [web.list]}\n' > repo/release-products/v2.7.0.yaml
         package='compass package --repo repo --from $SOURCE/release -o . --quiet --no-check test'
-        eval $package product v2.7.0; eval $package plugin gpu
+        eval $package product v2.7.0; eval $package plugin gpu-manager
     ");
     world.start_docker();
     world.start_containerd();
@@ -222,7 +222,8 @@ fn documented_commands_succeed() {
         };
         world.sh(&script);
     }
-    let names = ["harbor.caicloud.xyz/release/web:v1", "registry.site/compass/web:v1"];
+    let names =
+        ["harbor.caicloud.xyz/release/console-web:v1", "registry.site/compass/console-web:v1"];
     world.sh(&format!(
         "$DOCKER inspect {1} > /dev/null; $PODMAN inspect {0} > /dev/null
          $CTR -n k8s.io images ls -q | grep -Fx {0}",
