@@ -185,23 +185,15 @@ impl Forge for GitHub {
         let action = format!("read the pushes to the head of #{}", pull.number);
         let branch = format!("refs/heads/{}", pull.head.name);
         let url = self.transport.url(&["repos", owner, name, "activity"], &[("ref", &branch)]);
-        match self.transport.get_pages::<ActivityItem>(&action, url).await {
-            Ok(items) => {
-                let pushes = items.into_iter().map(|item| item.into_push(&action));
-                let mut pushes: Vec<Push> = pushes.collect::<Result<_>>()?;
-                // The forge lists the newest first.
-                pushes.reverse();
-                pushes.sort_by_key(|push| push.at);
-                Ok(Some(pushes))
-            }
-            // Older servers do not have this list, and a fork may hide it.
-            Err(
-                ForgeError::Forbidden { .. }
-                | ForgeError::NotFound { .. }
-                | ForgeError::Invalid { .. },
-            ) => Ok(None),
-            Err(error) => Err(error),
-        }
+        // Older servers do not have this list, and a fork may hide it.
+        let items = self.transport.get_pages::<ActivityItem>(&action, url).await;
+        let Some(items) = if_available(items)? else { return Ok(None) };
+        let pushes = items.into_iter().map(|item| item.into_push(&action));
+        let mut pushes: Vec<Push> = pushes.collect::<Result<_>>()?;
+        // The forge lists the newest first.
+        pushes.reverse();
+        pushes.sort_by_key(|push| push.at);
+        Ok(Some(pushes))
     }
 
     async fn merge_base(&self, base: &str, head: &str) -> Result<String> {
@@ -304,16 +296,8 @@ impl Forge for GitHub {
     }
 
     async fn missed_deliveries(&self, events: &[&str]) -> Result<Option<Vec<MissedDelivery>>> {
-        match self.failed_deliveries(events).await {
-            Ok(missed) => Ok(Some(missed)),
-            // The account may not read webhooks, or there is none.
-            Err(
-                ForgeError::Forbidden { .. }
-                | ForgeError::NotFound { .. }
-                | ForgeError::Invalid { .. },
-            ) => Ok(None),
-            Err(error) => Err(error),
-        }
+        // The account may not read webhooks, or there is none.
+        if_available(self.failed_deliveries(events).await)
     }
 
     async fn create_pull_request(&self, new: &NewPullRequest) -> Result<PullRequest> {
@@ -331,5 +315,16 @@ impl Forge for GitHub {
         });
         let url = self.url(&["pulls"], &[]).await?;
         self.transport.write_once::<PullItem>(action, url, &body).await?.into_pull(action)
+    }
+}
+
+/// Returns `None` for something that this account or server does not have.
+fn if_available<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(
+            ForgeError::Forbidden { .. } | ForgeError::NotFound { .. } | ForgeError::Invalid { .. },
+        ) => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -14,7 +14,7 @@ use super::guards::{Evaluation, GuardContext, fails, holds, join_lines, unknown_
 pub(super) struct ListResults {
     /// The results of the lists, oldest first, with the indices of their texts.
     lists: Vec<(usize, Evaluation)>,
-    /// The result if there is no list.
+    /// The result without a list.
     none: Evaluation,
 }
 

@@ -1,4 +1,4 @@
-//! The condition of a pull request in one mark: whether it waits, can move, or needs somebody.
+//! The condition of a pull request, as a badge.
 
 use compass_manifest::review::{NextStep, Verdict};
 use maud::Markup;
@@ -7,7 +7,7 @@ use super::super::ReleasePull;
 use super::super::texts::Texts;
 use super::elements::badge;
 
-/// What is most important about a pull request.
+/// The condition of a pull request. The first one that applies is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Condition {
     /// The work of a team failed.

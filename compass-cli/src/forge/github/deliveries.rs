@@ -50,7 +50,7 @@ struct AttemptItem {
     event: String,
 }
 
-/// An attempt with what was sent.
+/// An attempt with its request.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct AttemptDetails {

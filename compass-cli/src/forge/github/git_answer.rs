@@ -16,8 +16,7 @@ pub(super) struct Comparison {
 
 impl Comparison {
     pub(super) fn merge_base(self, action: &str) -> Result<String> {
-        require_object(action, &self.merge_base_commit.sha)?;
-        Ok(self.merge_base_commit.sha)
+        self.merge_base_commit.into_name(action)
     }
 }
 
@@ -36,10 +35,17 @@ struct ObjectItem {
     sha: String,
 }
 
+impl ObjectItem {
+    /// The name of the object.
+    fn into_name(self, action: &str) -> Result<String> {
+        require_object(action, &self.sha)?;
+        Ok(self.sha)
+    }
+}
+
 impl ReferenceItem {
     pub(super) fn into_commit(self, action: &str) -> Result<String> {
-        require_object(action, &self.object.sha)?;
-        Ok(self.object.sha)
+        self.object.into_name(action)
     }
 }
 
@@ -62,9 +68,9 @@ struct SignatureItem {
 
 impl CommitItem {
     pub(super) fn into_commit(self, action: &str) -> Result<Commit> {
-        require_object(action, &self.tree.sha)?;
+        let tree = self.tree.into_name(action)?;
         let date = time(&self.committer.date).ok_or_else(|| missing(action, "`date`"))?;
-        Ok(Commit { tree: self.tree.sha, seconds: date.as_second() })
+        Ok(Commit { tree, seconds: date.as_second() })
     }
 }
 

@@ -126,7 +126,7 @@ impl Transport {
         self.get(action, url, JSON).await?.json(action)
     }
 
-    /// Reads a content that is no JSON.
+    /// Reads the bytes of a file.
     pub(super) async fn get_raw(&self, action: &str, url: Url) -> Result<Bytes> {
         Ok(self.get(action, url, RAW).await?.body)
     }
