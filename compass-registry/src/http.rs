@@ -1,9 +1,10 @@
-//! Construction of HTTP clients: TLS, certificates, proxies and timeouts.
+//! Construction of HTTP clients: TLS, certificates, proxies and timeouts; and `Retry-After`.
 //!
 //! TLS uses rustls with ring, and the trust store of the system. ring is set in the configuration of
 //! each client, so that the process-wide provider of rustls is neither needed nor changed.
 
 pub(crate) mod no_certificates;
+mod retry_after;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_platform_verifier::Verifier;
 
 use self::no_certificates::NoCertificates;
+pub use self::retry_after::retry_after;
 use crate::error::connection::error_chain;
 use crate::{Error, Secret};
 

@@ -11,7 +11,8 @@ use crate::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// The maximum number of attempts; at least one is made.
+    /// The maximum number of attempts; at least one is made. [`Self::connect_retry`] limits those
+    /// whose connection is refused.
     pub max_attempts: u32,
     /// The delay before the second attempt. It doubles with each attempt, and is reduced by up to
     /// half at random, so that many clients do not retry at once.

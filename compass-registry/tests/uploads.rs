@@ -1,4 +1,4 @@
-//! Chunked uploads to registries that limit request sizes or respond slowly.
+//! Uploads to registries that limit request sizes, respond slowly, or stop.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod answering;
@@ -12,9 +12,11 @@ use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use compass_registry::client::Client;
+use compass_registry::client::{Client, ClientOptions};
 use compass_registry::testing::random_bytes;
-use compass_registry::{Descriptor, RetryPolicy};
+use compass_registry::{Descriptor, Error, RetryPolicy};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 /// A registry with one upload, behind a proxy that limits the size of requests.
 #[derive(Clone)]
@@ -97,4 +99,33 @@ async fn one_byte_chunk_is_uploaded() {
     let (host, received) = Narrow::serve(1 << 20, Duration::ZERO).await;
     push(&host, b"x").await.unwrap();
     assert_eq!(*received.lock().unwrap(), b"x");
+}
+
+/// Answers until the upload of a blob begins. Then it refuses all connections.
+async fn stop_during_upload(listener: TcpListener) {
+    let (mut connection, _) = listener.accept().await.unwrap();
+    let (mut head, mut buffer) = (Vec::new(), [0; 4096]);
+    while !head.starts_with(b"PUT") {
+        let count = connection.read(&mut buffer).await.unwrap();
+        assert!(count > 0, "the client closed the connection");
+        head.extend_from_slice(&buffer[..count]);
+        if head.starts_with(b"POST") && head.ends_with(b"\r\n\r\n") {
+            let accepted = "HTTP/1.1 202 Accepted\r\nlocation: /u/1\r\ncontent-length: 0\r\n\r\n";
+            connection.write_all(accepted.as_bytes()).await.unwrap();
+            head.clear();
+        }
+    }
+}
+
+#[tokio::test]
+async fn stopped_registry_fails_upload_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let registry = tokio::spawn(stop_during_upload(listener));
+    let retry = RetryPolicy::default().max_attempts(1).connect_retry(Duration::MAX);
+    let client = Client::new(&host, ClientOptions::default().retry(retry)).unwrap();
+    let pushed = tokio::time::timeout(Duration::from_mins(1), push_blob(&client, b"layer")).await;
+    let error = pushed.expect("cancelling the upload waits for the registry").unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    registry.await.unwrap();
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use compass_registry::http::HttpOptions;
+use compass_registry::http::{HttpOptions, retry_after};
 use compass_registry::{Digest, RetryPolicy, RetryableError};
 use futures_util::stream::BoxStream;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE, RETRY_AFTER};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::Error;
@@ -223,9 +223,7 @@ struct ReadError {
 impl ReadError {
     /// Adds the delay that a response asks for.
     fn after(self, response: &Response) -> Self {
-        let seconds = response.headers().get(RETRY_AFTER).and_then(|text| text.to_str().ok());
-        let seconds = seconds.and_then(|text| text.trim().parse().ok());
-        Self { retry_after: seconds.map(Duration::from_secs), ..self }
+        Self { retry_after: retry_after(response.headers()), ..self }
     }
 }
 

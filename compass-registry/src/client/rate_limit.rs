@@ -5,13 +5,14 @@
 //! pauses without a successful response in between exceed a limit, requests fail.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Response, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::http::retry_after;
 use crate::min_speed::TooSlow;
 
 #[derive(Debug)]
@@ -156,22 +157,6 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// Values from here on are Unix timestamps, as sent by Docker Hub, instead of seconds to wait.
-const UNIX_TIME: f64 = 1e9;
-
-/// Parses `Retry-After`: seconds or a date (RFC 9110, § 10.2.3).
-///
-/// Some services send fractions of seconds, or a Unix timestamp.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let until = match text.parse::<f64>() {
-        Ok(seconds) if seconds < UNIX_TIME => return Duration::try_from_secs_f64(seconds).ok(),
-        Ok(time) => UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(time).ok()?)?,
-        Err(_) => httpdate::parse_http_date(text).ok()?,
-    };
-    Some(until.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
 /// Parses the number before the parameters of a header, as in `ratelimit-remaining: 76;w=21600`.
 fn header_number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
     let text = headers.get(HeaderName::from_static(name))?.to_str().ok()?;
@@ -271,23 +256,5 @@ mod tests {
             }
             assert_eq!(ended, ends, "{between}");
         }
-    }
-
-    #[test]
-    fn retry_after_parses_seconds_and_dates() {
-        let asked = |text: &str| retry_after(&headers(&[("retry-after", text)]));
-        assert_eq!(asked("90"), Some(Duration::from_secs(90)));
-        assert_eq!(asked("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
-        assert_eq!(asked("1.5"), Some(Duration::from_millis(1500)));
-        for text in ["soon", "-1", "NaN", "inf", "1e300", ""] {
-            assert_eq!(asked(text), None, "{text}");
-        }
-        let later = SystemTime::now() + Duration::from_secs(100);
-        let unix = later.duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
-        for text in [httpdate::fmt_http_date(later), unix] {
-            let seconds = asked(&text).unwrap().as_secs();
-            assert!((97..=100).contains(&seconds), "{text}: {seconds}");
-        }
-        assert_eq!(asked("1000000001"), Some(Duration::ZERO));
     }
 }

@@ -88,6 +88,8 @@ pub(super) struct Request {
     pub(super) is_blob: bool,
     /// The time limit of the response, if not the idle timeout.
     pub(super) timeout: Option<Duration>,
+    /// Whether the request may fail. It is not retried if the host refuses connections.
+    pub(super) is_best_effort: bool,
 }
 
 impl Transport {
@@ -366,6 +368,7 @@ impl Drop for FirstRequestGuard<'_> {
 impl Request {
     fn new(method: Method, url: Url, scope: Scope) -> Self {
         let (headers, body) = (HeaderMap::new(), bytes::Bytes::new());
-        Self { method, url, scope, headers, body, is_blob: false, timeout: None }
+        let (is_blob, is_best_effort) = (false, false);
+        Self { method, url, scope, headers, body, is_blob, timeout: None, is_best_effort }
     }
 }

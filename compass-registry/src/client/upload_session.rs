@@ -24,10 +24,10 @@ impl Drop for Session<'_> {
     }
 }
 
-/// Cancels an upload session, ignoring errors.
+/// Cancels an upload session, ignoring errors. Does not wait for a registry that stopped.
 pub(super) async fn cancel(transport: &Transport, repository: &Repository, session: Url) {
     let request = transport.request(Method::DELETE, repository, "", PUSH);
-    let request = Request { url: session, ..request };
+    let request = Request { url: session, is_best_effort: true, ..request };
     if let Err(error) = transport.send_without_retry(&request, is_success).await {
         tracing::debug!(%error, "cannot cancel an upload session");
     }

@@ -3,8 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use compass_registry::http::retry_after;
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 
 use super::rejection::Rejection;
@@ -62,7 +63,8 @@ impl Pause {
         if status != StatusCode::FORBIDDEN && status != StatusCode::TOO_MANY_REQUESTS {
             return None;
         }
-        if let Some(seconds) = retry_after(headers) {
+        if let Some(pause) = retry_after(headers) {
+            let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
             return Some(Self { seconds, limit: SECONDARY });
         }
         if number(headers, "x-ratelimit-remaining") == Some(0) {
@@ -72,10 +74,6 @@ impl Pause {
         let is_limit = status == StatusCode::TOO_MANY_REQUESTS || rejection.is_secondary_limit();
         is_limit.then(|| Self { seconds: UNNAMED_PAUSE << (attempt - 1).min(6), limit: SECONDARY })
     }
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<u64> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
 }
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {

@@ -6,10 +6,10 @@ use reqwest::{Response, StatusCode, Url};
 use super::super::credentials::{Credentials, Login};
 use super::super::error::{MAX_REDIRECTS, describe_url, unreachable};
 use super::super::http_clients::AuthRequest;
-use super::super::rate_limit::retry_after;
 use super::super::token_cache::Header;
 use super::super::{error_body, token_response};
 use super::{Auth, basic_header, describe};
+use crate::http::retry_after;
 use crate::{Error, Secret};
 
 /// The maximum number of bytes read from a response.

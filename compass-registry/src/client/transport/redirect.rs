@@ -26,7 +26,10 @@ impl Transport {
         for _ in 0..=MAX_REDIRECTS {
             let host = describe_url(&url);
             let send = || self.send_to(request, &url, authorization);
-            let response = self.0.connect_retry.run(&host, send).await?;
+            let response = match request.is_best_effort {
+                true => send().await?,
+                false => self.0.connect_retry.run(&host, send).await?,
+            };
             if !response.status().is_redirection() {
                 return Ok(response);
             }

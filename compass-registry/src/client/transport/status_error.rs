@@ -9,7 +9,7 @@ use crate::Error;
 use crate::client::error::{ErrorResponse, describe_url, read_prefix, unreachable};
 use crate::client::error_body;
 use crate::client::http_clients::Origin;
-use crate::client::rate_limit::retry_after;
+use crate::http::retry_after;
 
 /// The header that identifies a registry (Docker Registry HTTP API V2).
 const VERSION: &str = "docker-distribution-api-version";

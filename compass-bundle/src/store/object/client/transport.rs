@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use compass_registry::http::retry_after;
 use compass_registry::{Error as RegistryError, RetryPolicy};
 use futures_util::stream;
-use http::header::{CONTENT_LENGTH, HeaderMap, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, HeaderMap};
 use http::{Method, StatusCode};
 use tokio::time::{Instant, timeout};
 
@@ -211,13 +212,12 @@ impl Transport {
         if !is_transient && refusal.code != "RequestTimeout" {
             return Ok(Some(RequestError::Refused(refusal)));
         }
-        let seconds = text_header(headers, RETRY_AFTER.as_str()).and_then(|text| text.parse().ok());
         Err(RegistryError::Status {
             host: self.settings.endpoint.authority.clone(),
             request: request.describe(),
             status: if is_transient { status.as_u16() } else { 408 },
             message: refusal.describe(),
-            retry_after: seconds.map(Duration::from_secs),
+            retry_after: retry_after(headers),
         })
     }
 
