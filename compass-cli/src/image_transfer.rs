@@ -1,5 +1,9 @@
 //! Copies images between registries, each with its own result.
 
+mod distinct;
+mod job;
+mod report;
+mod report_on_drop;
 mod result_slots;
 
 use std::collections::BTreeMap;
@@ -16,6 +20,9 @@ use crate::existing_tag;
 use crate::registries::Registries;
 use crate::repository::TargetImage;
 
+pub(crate) use self::distinct::{distinct, transfers_of};
+pub(crate) use self::job::Job;
+pub(crate) use self::report::{FAILED, FORMAT, Sums};
 pub(crate) use self::result_slots::ResultSlots;
 
 /// The source and the destination of an image.

@@ -25,6 +25,7 @@ mod pull_request;
 mod registries;
 mod regular_file;
 mod release_contents;
+mod release_steps;
 mod repository;
 mod rule_files;
 mod rule_gate;

@@ -5,23 +5,20 @@ mod summary;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use compass_bundle::store::{Published, Store, open_source};
+use compass_bundle::store::{Published, Store};
 use compass_bundle::{Bundle, BundlePlan, checksum_path};
 
 use self::summary::{Step, Summary};
 use super::package::{PlatformArgs, warn_of_zstd};
 use super::publish::{self, PublicationArgs, describe_transfer};
-use super::sync;
 use crate::error::{CliError, Result};
 use crate::existing_tag::ExistingTagArgs;
 use crate::fs;
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
-use crate::packaging::{
-    self, ImageOrigin, LastChange, Options, PlannedBundle, write_to_file, write_to_store,
-};
-use crate::registries::Registries;
+use crate::packaging::{self, ImageOrigin, LastChange, Options, PlannedBundle, write_to_file};
 use crate::release_contents::ReleaseContents;
+use crate::release_steps::ReleaseSteps;
 use crate::repository::Repository;
 use crate::rule_gate::GateArgs;
 
@@ -62,10 +59,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     let store = args.publication.open_store(url, global)?;
     let mut release = Release {
         args,
-        global,
-        output,
-        registries: Registries::new(&repository, global),
-        repository: &repository,
+        steps: ReleaseSteps::new(&repository, global, output),
         store: &*store,
         summary: Summary::new(args.target.join(" "), args.dry_run),
     };
@@ -84,10 +78,7 @@ fn is_url(path: &Path) -> bool {
 /// A release in progress.
 struct Release<'r> {
     args: &'r Args,
-    global: &'r GlobalArgs,
-    output: &'r Output,
-    registries: Registries,
-    repository: &'r Repository,
+    steps: ReleaseSteps<'r>,
     store: &'r dyn Store,
     summary: Summary,
 }
@@ -99,7 +90,7 @@ impl<'r> Release<'r> {
         self.summary.begin(Step::Package);
         let bundle = self.plan(release, &change, origin).await?;
         self.summary.describe(&bundle.plan);
-        if let Some(published) = self.find_published(&bundle.plan).await? {
+        if let Some(published) = self.steps.find_published(self.store, &bundle.plan).await? {
             self.summary.skip("the store has the bundle");
             self.summary.begin(Step::Publish);
             self.summary.skip(&format!("{} is already published", published.url));
@@ -115,8 +106,7 @@ impl<'r> Release<'r> {
             None => {
                 self.summary.skip("the package goes straight to the store (`-o DIR` keeps one)");
                 self.summary.begin(Step::Publish);
-                let jobs = self.global.write_jobs();
-                write_to_store(bundle, self.store, jobs, self.output).await?
+                self.steps.publish(bundle, self.store).await?
             }
         };
         self.summary.done(&format!("{} ({})", published.url, describe_transfer(&published)));
@@ -128,19 +118,17 @@ impl<'r> Release<'r> {
     fn check(&mut self) -> Result<(ReleaseContents, LastChange)> {
         let Args { target, gate, publication, .. } = self.args;
         self.summary.begin(Step::Check);
-        let release = self.repository.release_contents(target)?;
-        let mut files = self.repository.files_below(&release.paths);
-        files.extend(self.repository.target_files(target)?);
-        self.repository.require_no_errors(&files, gate, self.output)?;
-        let change = LastChange::read(self.repository, &release.paths, self.output)?;
+        let ReleaseSteps { repository, output, .. } = self.steps;
+        let checked = self.steps.check(target, gate)?;
+        let change = LastChange::read(repository, &checked.contents.paths, output)?;
         if !publication.allow_uncommitted {
             packaging::require_commit(change.commit.as_deref())?;
         }
         match gate.no_check {
             Some(_) => self.summary.skip("`--no-check`"),
-            None => self.summary.done(&summary::describe_check(files.len())),
+            None => self.summary.done(&summary::describe_check(checked.files)),
         }
-        Ok((release, change))
+        Ok((checked.contents, change))
     }
 
     /// Copies the images that the release registry does not have. Returns the registry that has all of
@@ -148,19 +136,8 @@ impl<'r> Release<'r> {
     async fn sync(&mut self) -> Result<ImageOrigin<'static>> {
         self.summary.begin(Step::Sync);
         let dry_run = self.args.dry_run;
-        let transfers = sync::transfers_of(self.repository, &self.args.target)?;
-        let job = sync::Job {
-            transfers: &transfers,
-            platforms: &[],
-            report: None,
-            on_existing_tag: self.args.existing_tag.action(),
-            dry_run,
-        };
-        let report = job.run(&self.registries, self.global, self.output).await?;
-        if let Some(error) = report.combined_error() {
-            return Err(error);
-        }
-        let sums = report.sums();
+        let on_existing_tag = self.args.existing_tag.action();
+        let sums = self.steps.sync(&self.args.target, on_existing_tag, dry_run).await?;
         let text = summary::describe_sync(&sums, dry_run);
         match sums.copied {
             0 => self.summary.skip(&text),
@@ -176,40 +153,17 @@ impl<'r> Release<'r> {
         origin: ImageOrigin<'_>,
     ) -> Result<PlannedBundle> {
         let Args { platform, include_archives, .. } = self.args;
-        let (repository, output) = (self.repository, self.output);
+        let ReleaseSteps { repository, global, output, .. } = self.steps;
         let options = Options {
             origin,
             platforms: packaging::platforms(repository, platform.platform.as_deref())?,
             allow_other_platform: platform.allows_others(),
             include_archives: *include_archives,
-            jobs: self.global.write_jobs(),
+            jobs: global.write_jobs(),
         };
-        let files = (repository, release);
-        let bundle = packaging::plan_at(change, files, &options, &self.registries, output).await?;
+        let bundle = self.steps.plan(release, change, &options).await?;
         warn_of_zstd(&bundle.plan, false, output);
         Ok(bundle)
-    }
-
-    /// Finds the bundle of this plan in the store. A bundle without `.sha256` is not completely
-    /// published.
-    ///
-    /// # Errors
-    /// If another bundle is published under its name.
-    async fn find_published(&self, plan: &BundlePlan) -> Result<Option<Published>> {
-        let Some(stored) = self.store.find(plan.document()).await? else { return Ok(None) };
-        let source = open_source(&stored.url, &self.global.retry_policy()).await?;
-        let is_same = match Bundle::read(source).await {
-            Ok(bundle) => bundle.digest() == plan.digest(),
-            Err(
-                compass_bundle::Error::NotABundle { .. } | compass_bundle::Error::Damaged { .. },
-            ) => false,
-            Err(error) => return Err(error.into()),
-        };
-        if !is_same {
-            return Err(compass_bundle::Error::Conflict { path: stored.url }.into());
-        }
-        let digest = stored.digest;
-        Ok(digest.map(|digest| Published::new(stored.url, stored.size, digest, None)))
     }
 
     /// Writes the package to a directory, unless it exists, and publishes it.
@@ -224,13 +178,13 @@ impl<'r> Release<'r> {
         } else {
             std::fs::create_dir_all(directory)
                 .map_err(|error| fs::write_error(directory, &error))?;
-            let jobs = self.global.write_jobs();
-            let written = write_to_file(bundle, &path, jobs, self.output).await?;
+            let ReleaseSteps { global, output, .. } = self.steps;
+            let written = write_to_file(bundle, &path, global.write_jobs(), output).await?;
             self.summary.done(&written.path.display().to_string());
         }
         self.summary.keep(&path);
         self.summary.begin(Step::Publish);
-        publish::publish(&path, self.store, self.output).await
+        publish::publish(&path, self.store, self.steps.output).await
     }
 
     /// Describes the last two steps of a dry run.
@@ -247,7 +201,7 @@ impl<'r> Release<'r> {
     /// The label of the step that follows the publication of a bundle in the queue.
     fn queue_step(&self) -> Option<&'r str> {
         use compass_manifest::review::Guard;
-        let steps = self.repository.policy.review.queue.steps().iter();
+        let steps = self.steps.repository.policy.review.queue.steps().iter();
         let mut last = steps.filter(|step| {
             step.guards.contains(&Guard::BundlePublished)
                 || step.guards.contains(&Guard::PackagesListed)

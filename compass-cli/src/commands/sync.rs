@@ -1,30 +1,24 @@
 //! `compass sync`.
 
 mod image_list;
-mod report;
-mod report_on_drop;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::ArgGroup;
-use compass_registry::{OnExistingTag, Platform, Reference, RegistryPrefix};
+use compass_registry::{Platform, Reference, RegistryPrefix};
 
 use crate::error::{CliError, Result};
 use crate::existing_tag::ExistingTagArgs;
 use crate::fs;
 use crate::global_args::GlobalArgs;
-use crate::image_transfer::{ImageTransfer, ResultSlots, sync};
+use crate::image_transfer::{ImageTransfer, Job, distinct};
 use crate::output::Output;
 use crate::registries::Registries;
 use crate::repository::Repository;
 use crate::rule_gate::GateArgs;
 use image_list::ImageList;
-use report::Report;
-pub(super) use report::Sums;
-use report_on_drop::ReportOnDrop;
 
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("images").args(["target", "list"]).required(true).multiple(true)))]
@@ -58,17 +52,6 @@ pub(crate) struct Args {
     gate: GateArgs,
 }
 
-/// The images to copy, and how.
-pub(super) struct Job<'j> {
-    pub(super) transfers: &'j [ImageTransfer],
-    /// The platforms to copy; empty for all.
-    pub(super) platforms: &'j [Platform],
-    /// The file for the report of an interrupted run.
-    pub(super) report: Option<&'j Path>,
-    pub(super) on_existing_tag: OnExistingTag,
-    pub(super) dry_run: bool,
-}
-
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let repository = repository(args, global)?;
     let registries = Registries::new(&repository, global);
@@ -98,39 +81,6 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     // An external error has the highest code, so it hides an existing tag.
     let code = report.errors().map(|error| error.exit).max();
     Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
-}
-
-impl Job<'_> {
-    /// Copies the images, and prints warnings about them. The report contains the errors.
-    pub(super) async fn run(
-        &self,
-        registries: &Registries,
-        global: &GlobalArgs,
-        output: &Output,
-    ) -> Result<Report> {
-        let progress = output.progress("sync");
-        progress.expect_images(self.transfers.len());
-        let options = global
-            .copy_options(progress.shared())
-            .platforms(self.platforms.to_vec())
-            .on_existing_tag(self.on_existing_tag);
-        let results = ResultSlots::new(self.transfers);
-        let mut run = ReportOnDrop {
-            results: &results,
-            report: self.report,
-            platforms: self.platforms,
-            dry_run: self.dry_run,
-            started: Instant::now(),
-            is_complete: false,
-        };
-        let synced = sync(&results, registries, &options, self.dry_run).await;
-        run.is_complete = true;
-        drop((options, progress));
-        synced?;
-        let report = run.to_report();
-        report.warnings().for_each(|warning| output.warn(&warning));
-        Ok(report)
-    }
 }
 
 /// Opens the release repository. Without one, the policy is sufficient if the command line names
@@ -182,21 +132,6 @@ fn requested(args: &Args, repository: &Repository) -> Result<(Vec<ImageTransfer>
     Ok((transfers, platforms))
 }
 
-/// The transfers of the images of a target between the registries of the policy.
-pub(super) fn transfers_of(
-    repository: &Repository,
-    target: &[String],
-) -> Result<Vec<ImageTransfer>> {
-    distinct(repository.target_images(target)?.iter().map(ImageTransfer::of).collect())
-}
-
-/// Removes duplicates, and checks that no two images would get the same tag.
-fn distinct(transfers: Vec<ImageTransfer>) -> Result<Vec<ImageTransfer>> {
-    let transfers = dedup(transfers);
-    check_tag_collisions(&transfers)?;
-    Ok(transfers)
-}
-
 /// The platforms of the reports of earlier runs.
 fn listed_platforms(lists: &[ImageList]) -> Result<Vec<Platform>> {
     let Some(first) = lists.first() else { return Ok(Vec::new()) };
@@ -205,22 +140,6 @@ fn listed_platforms(lists: &[ImageList]) -> Result<Vec<Platform>> {
         return Err(CliError::usage(message).hint("choose with `--platform`"));
     }
     Ok(first.platforms.clone())
-}
-
-/// Returns an error if two images would get the same tag.
-fn check_tag_collisions(transfers: &[ImageTransfer]) -> Result<()> {
-    let mut taken = HashMap::new();
-    for ImageTransfer { source, release } in transfers {
-        if release.tag().is_none() {
-            continue;
-        }
-        if let Some(other) = taken.insert(release, source) {
-            let message = format!("{other} and {source} would both become {release}");
-            let hint = "omit the project of `--to`, so that the images keep their own";
-            return Err(CliError::usage(message).hint(hint));
-        }
-    }
-    Ok(())
 }
 
 /// Replaces the registries of transfers with those of `--from` and `--to`.
@@ -238,14 +157,4 @@ pub(crate) fn rebase(
         })
     };
     transfers.into_iter().map(rebased).collect()
-}
-
-/// Removes duplicates; an omitted tag is the same as `latest`.
-fn dedup(transfers: Vec<ImageTransfer>) -> Vec<ImageTransfer> {
-    let mut seen = HashSet::new();
-    let explicit = transfers.into_iter().map(|ImageTransfer { source, release }| ImageTransfer {
-        source: source.with_default_tag(),
-        release: release.with_default_tag(),
-    });
-    explicit.filter(|transfer| seen.insert(transfer.clone())).collect()
 }

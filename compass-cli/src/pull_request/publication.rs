@@ -3,12 +3,11 @@
 use compass_bundle::store::open_store;
 use compass_registry::OnExistingTag;
 
-use super::{PullReview, ReleaseTarget, Reviewer, TargetFacts, holds};
+use super::{PullReview, Reviewer, TargetFacts, holds};
 use crate::error::{CliError, Result};
-use crate::image_transfer::{ImageTransfer, ResultSlots, sync as sync_images};
-use crate::packaging::{self, ImageOrigin, Options, require_commit, write_to_store};
-use crate::registries::Registries;
-use crate::repository::Repository;
+use crate::output::Output;
+use crate::packaging::{self, ImageOrigin, LastChange, Options, require_commit};
+use crate::release_steps::{CheckedTarget, ReleaseSteps};
 use crate::rule_gate::GateArgs;
 
 /// Copies the images that the release registry does not have.
@@ -16,48 +15,46 @@ use crate::rule_gate::GateArgs;
 /// # Errors
 /// If a tag of the release registry has another image: a release is not replaced without a person.
 pub(super) async fn sync(review: &PullReview, reviewer: &Reviewer) -> Result<()> {
-    let Reviewer { global, .. } = reviewer;
-    let repository = &review.source.repository;
-    let mut transfers = Vec::new();
-    for facts in &review.targets {
-        require_releasable(facts, repository, reviewer)?;
-        let images = repository.target_images(&facts.target.arguments())?;
-        transfers.extend(images.iter().map(ImageTransfer::of));
-    }
-    let registries = Registries::new(repository, global);
     let output = reviewer.output.silenced();
-    let progress = output.progress("sync");
-    let options = global.copy_options(progress.shared()).on_existing_tag(OnExistingTag::Error);
-    let results = ResultSlots::new(&transfers);
-    sync_images(&results, &registries, &options, false).await?;
-    let failed = results.take().into_iter().filter_map(|result| result.result.err());
-    match failed.reduce(|first, other| first.with_cause(other.message)) {
-        Some(error) => Err(error),
-        None => Ok(()),
+    let steps = steps(review, reviewer, &output);
+    let mut targets = Vec::new();
+    for facts in &review.targets {
+        check(facts, &steps)?;
+        targets.extend(facts.target.arguments());
     }
+    steps.sync(&targets, OnExistingTag::Error, false).await.map(drop)
 }
 
 /// Publishes the packages that the store does not have; returns the URLs of all of them.
 pub(super) async fn publish(review: &PullReview, reviewer: &Reviewer) -> Result<Vec<String>> {
+    let output = reviewer.output.silenced();
+    let steps = steps(review, reviewer, &output);
     let mut urls = Vec::new();
     for facts in &review.targets {
         let known = facts.bundle.url.clone().filter(|_| holds(&facts.bundle.published));
         urls.push(match known {
             Some(url) => url,
-            None => publish_one(review, facts, reviewer).await?,
+            None => publish_one(review, facts, &steps).await?,
         });
     }
     Ok(urls)
 }
 
+fn steps<'r>(
+    review: &'r PullReview,
+    reviewer: &'r Reviewer,
+    output: &'r Output,
+) -> ReleaseSteps<'r> {
+    ReleaseSteps::new(&review.source.repository, &reviewer.global, output)
+}
+
 async fn publish_one(
     review: &PullReview,
     facts: &TargetFacts,
-    reviewer: &Reviewer,
+    steps: &ReleaseSteps<'_>,
 ) -> Result<String> {
-    let Reviewer { global, .. } = reviewer;
-    let repository = &review.source.repository;
-    require_releasable(facts, repository, reviewer)?;
+    let ReleaseSteps { repository, global, output, .. } = *steps;
+    let CheckedTarget { contents, .. } = check(facts, steps)?;
     if !review.source.clone.has_history {
         return Err(CliError::usage(
             "the commits were read through the interface of the forge, so that it is not known which \
@@ -69,7 +66,8 @@ async fn publish_one(
         return Err(CliError::usage("the policy names no store"));
     };
     let store = open_store(url, &global.store_options())?;
-    let contents = repository.release_contents(&facts.target.arguments())?;
+    let change = LastChange::read(repository, &contents.paths, output)?;
+    require_commit(change.commit.as_deref())?;
     let options = Options {
         origin: ImageOrigin::Release,
         platforms: packaging::platforms(repository, None)?,
@@ -77,25 +75,21 @@ async fn publish_one(
         include_archives: false,
         jobs: global.write_jobs(),
     };
-    let registries = Registries::new(repository, global);
-    let output = reviewer.output.silenced();
-    let bundle = packaging::plan(repository, contents, &options, &registries, &output).await?;
-    require_commit(bundle.plan.document().commit.as_deref())?;
-    let published = write_to_store(bundle, &*store, options.jobs, &output).await;
+    let published = async {
+        let bundle = steps.plan(contents, &change, &options).await?;
+        match steps.find_published(&*store, &bundle.plan).await? {
+            Some(published) => Ok(published),
+            None => steps.publish(bundle, &*store).await,
+        }
+    };
     let failed = |error: CliError| error.context(format!("cannot publish {}", facts.target));
-    Ok(published.map_err(failed)?.url)
+    Ok(published.await.map_err(failed)?.url)
 }
 
 /// Returns an error if the target is not complete, or the rules find errors in its files.
-fn require_releasable(
-    facts: &TargetFacts,
-    repository: &Repository,
-    reviewer: &Reviewer,
-) -> Result<()> {
-    if let Some(error) = &facts.error {
-        return Err(error.clone());
+fn check(facts: &TargetFacts, steps: &ReleaseSteps<'_>) -> Result<CheckedTarget> {
+    match &facts.error {
+        Some(error) => Err(error.clone()),
+        None => steps.check(&facts.target.arguments(), &GateArgs { no_check: None }),
     }
-    let target: &ReleaseTarget = &facts.target;
-    let files = repository.target_files(&target.arguments())?;
-    repository.require_no_errors(&files, &GateArgs { no_check: None }, &reviewer.output.silenced())
 }

@@ -1,9 +1,7 @@
 //! Asks the registries and the store about the targets of a pull request.
 
-use std::sync::Arc;
-
-use compass_bundle::store::{Store, open_source, open_store, store_path};
-use compass_bundle::{Bundle, BundleDocument};
+use compass_bundle::BundleDocument;
+use compass_bundle::store::{Store, open_store, store_path};
 use compass_manifest::review::{Evidence, ReleaseImage};
 use compass_registry::client::Client;
 use compass_registry::{Digest, ImageSource as _, Reference};
@@ -15,6 +13,7 @@ use crate::package_verification::verify_package;
 use crate::packaging::{self, ImageOrigin, Options};
 use crate::registries::Registries;
 use crate::release_contents::ReleaseContents;
+use crate::release_steps::{PublishedBundle, find_bundle};
 use crate::repository::TargetImage;
 
 /// The state of a target in the registries and the store.
@@ -162,7 +161,12 @@ async fn bundle_facts(
     };
     let store = open_store(url, &reviewer.global.store_options())?;
     let address = address(&*store, plan.document())?;
-    let published = published(&address, plan.document(), reviewer).await;
+    let published =
+        match find_bundle(&*store, plan.document(), &reviewer.global.retry_policy()).await {
+            Ok(Some(found)) => compare(found, plan.document(), reviewer).await,
+            Ok(None) => Evidence::No(format!("{address} does not exist")),
+            Err(error) => Evidence::Unknown(one_line(&error)),
+        };
     let (url, size, digest) = (Some(address), Some(plan.size()), Some(plan.digest()));
     Ok(BundleFacts { url, size, digest, published })
 }
@@ -173,21 +177,24 @@ fn address(store: &dyn Store, document: &BundleDocument) -> Result<String> {
     Ok(format!("{}/{}", store.url().trim_end_matches('/'), path.display()))
 }
 
-/// Whether the store has a bundle with this content, and the bundle is valid.
-async fn published(address: &str, planned: &BundleDocument, reviewer: &Reviewer) -> Evidence {
-    let source = match open_source(address, &reviewer.global.retry_policy()).await {
-        Ok(source) => source,
-        Err(error) if error.is_not_found() => {
-            return Evidence::No(format!("{address} does not exist"));
-        }
-        Err(error) => return Evidence::Unknown(one_line(&error.into())),
-    };
-    let bundle = match Bundle::read(Arc::clone(&source)).await {
+/// Whether a bundle of the store is completely published, valid, and has the planned content.
+async fn compare(
+    found: PublishedBundle,
+    planned: &BundleDocument,
+    reviewer: &Reviewer,
+) -> Evidence {
+    let address = &found.stored.url;
+    let bundle = match found.bundle {
         Ok(bundle) => bundle,
-        Err(error) => return Evidence::No(format!("{address} is not valid: {error}")),
+        Err(reason) => return Evidence::No(format!("{address} is not valid: {reason}")),
     };
     if !is_same_release(bundle.document(), planned) {
         return Evidence::No(format!("{address} has other content than this pull request"));
+    }
+    if found.stored.digest.is_none() {
+        return Evidence::No(format!(
+            "{address} has no checksum file: it is not completely published"
+        ));
     }
     match verify_package(&bundle.into(), true, &reviewer.output.silenced()).await {
         Ok(report) if report.is_ok() => Evidence::Yes,

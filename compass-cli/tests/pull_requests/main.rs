@@ -4,6 +4,7 @@
 mod creation;
 #[path = "../forge_server/mod.rs"]
 mod forge_server;
+mod kinds;
 mod queue;
 mod reviews;
 mod world;

@@ -8,7 +8,7 @@ use compass_registry::storage::MemoryStorage;
 use serde_json::{Value, json};
 
 use crate::forge_server::{Fault, OWN_LOGIN};
-use crate::world::World;
+use crate::world::{BODY, World};
 
 /// Brings releases of plugins to `patches-need-sync-image`; returns their numbers.
 fn releases(world: &World, names: &[&str]) -> Vec<u64> {
@@ -156,6 +156,28 @@ fn queue_run_other_image_is_kept() {
     let (code, value, error) = queue(&world, &["--run"]);
     assert_eq!(code, 0, "{value:#}{error}");
     assert_eq!(world.labels(number), ["kind/release", "queue/done-package-uploaded"]);
+}
+
+#[test]
+fn queue_run_completes_publication() {
+    let world = World::new();
+    let first = releases(&world, &["log"])[0];
+    queue(&world, &["--run"]);
+    // A publication that is interrupted can leave the bundle without its checksum.
+    let checksum = world.path("store/plugins/log/compass-plugins-log-v0.2.0.tar.gz.sha256");
+    std::fs::remove_file(&checksum).unwrap();
+    let pushed = world.pushed("log", "v0.2.0");
+    let second = world.forge.act(|forge| {
+        let head = forge.pull(first).head.clone();
+        let number = forge.open_pull("alice", BODY, &head);
+        forge.comment(number, "alice", &pushed);
+        number
+    });
+    world.apply(second);
+    let (code, value, error) = queue(&world, &["--run"]);
+    assert_eq!(code, 0, "{value:#}{error}");
+    assert_eq!(world.labels(second), ["kind/release", "queue/done-package-uploaded"]);
+    assert!(checksum.exists());
 }
 
 #[test]

@@ -106,6 +106,13 @@ impl World {
         self.store_image(&self.storage.0, "caicloud", name, version);
     }
 
+    /// Pushes an image `NAME:TAG` to the project of the source registry.
+    #[allow(dead_code, reason = "the tests of the bot release plugins only")]
+    pub(crate) fn push(&self, image: &str) {
+        let (name, tag) = image.split_once(':').unwrap();
+        self.store(&self.storage.0, &format!("caicloud/{name}"), tag);
+    }
+
     /// Pushes the image of a plugin to the release registry.
     pub(crate) fn sync_image(&self, name: &str, version: &str) {
         self.store_image(&self.storage.1, "release", name, version);
@@ -137,9 +144,13 @@ impl World {
     }
 
     fn store_image(&self, storage: &MemoryStorage, project: &str, name: &str, version: &str) {
+        self.store(storage, &format!("{project}/compass-plugins-{name}"), version);
+    }
+
+    fn store(&self, storage: &MemoryStorage, repository: &str, tag: &str) {
+        let name = repository.rsplit('/').next().unwrap();
         let image = SampleImage::with_layers(vec![vec![7; 50_000], name.as_bytes().to_vec()]);
-        let repository = format!("{project}/compass-plugins-{name}").parse().unwrap();
-        let tag = version.parse().unwrap();
+        let (repository, tag) = (repository.parse().unwrap(), tag.parse().unwrap());
         self.runtime.block_on(image.store(storage, &repository, &tag)).unwrap();
     }
 

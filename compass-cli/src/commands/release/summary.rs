@@ -8,9 +8,9 @@ use compass_bundle::store::Published;
 use compass_registry::Digest;
 use serde_json::{Value, json};
 
-use super::super::sync::Sums;
 use crate::display::human_bytes;
 use crate::error::CliError;
+use crate::image_transfer::Sums;
 
 /// A step of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

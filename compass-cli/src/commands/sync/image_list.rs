@@ -7,8 +7,8 @@ use compass_registry::Platform;
 use serde::Deserialize;
 
 use super::ImageTransfer;
-use super::report::{FAILED, FORMAT};
 use crate::error::{CliError, Result};
+use crate::image_transfer::{FAILED, FORMAT};
 use crate::regular_file;
 use crate::repository::Repository;
 

@@ -6,18 +6,18 @@ use std::path::Path;
 use compass_registry::Platform;
 use serde_json::{Value, json};
 
+use super::{Outcome, TransferResult};
 use crate::display::human_bytes;
 use crate::error::{CliError, Result};
 use crate::fs;
-use crate::image_transfer::{Outcome, TransferResult};
 
 /// The value of `format` in a report.
-pub(super) const FORMAT: &str = "compass-sync-report-1";
+pub(crate) const FORMAT: &str = "compass-sync-report-1";
 
 /// The value of `result` for an image with an error.
-pub(super) const FAILED: &str = "failed";
+pub(crate) const FAILED: &str = "failed";
 
-pub(in crate::commands) struct Report {
+pub(crate) struct Report {
     pub(super) results: Vec<TransferResult>,
     /// The requested platforms; empty for all.
     pub(super) platforms: Vec<Platform>,
@@ -27,23 +27,23 @@ pub(in crate::commands) struct Report {
 
 /// The numbers of images by result, and the bytes of all.
 #[derive(Default)]
-pub(in crate::commands) struct Sums {
-    pub(in crate::commands) copied: usize,
-    pub(in crate::commands) present: usize,
-    pub(in crate::commands) kept: usize,
-    pub(in crate::commands) failed: usize,
-    pub(in crate::commands) bytes: u64,
+pub(crate) struct Sums {
+    pub(crate) copied: usize,
+    pub(crate) present: usize,
+    pub(crate) kept: usize,
+    pub(crate) failed: usize,
+    pub(crate) bytes: u64,
     mounted: u64,
     retries: u64,
 }
 
 impl Report {
-    pub(super) fn errors(&self) -> impl Iterator<Item = &CliError> {
+    pub(crate) fn errors(&self) -> impl Iterator<Item = &CliError> {
         self.results.iter().filter_map(|one| one.result.as_ref().err())
     }
 
     /// The errors. Those that differ only in the image are combined.
-    pub(super) fn grouped_errors(&self) -> Vec<CliError> {
+    pub(crate) fn grouped_errors(&self) -> Vec<CliError> {
         let mut groups: Vec<(String, Vec<&TransferResult>)> = Vec::new();
         for one in self.results.iter().filter(|one| one.result.is_err()) {
             let key = without_names(one);
@@ -56,7 +56,7 @@ impl Report {
     }
 
     /// All errors as one, with the highest exit code. Returns `None` if there is none.
-    pub(in crate::commands) fn combined_error(&self) -> Option<CliError> {
+    pub(crate) fn combined_error(&self) -> Option<CliError> {
         let exit = self.errors().map(|error| error.exit).max()?;
         let mut groups = self.grouped_errors();
         if groups.len() == 1 {
@@ -97,11 +97,11 @@ impl Report {
         })
     }
 
-    pub(super) fn save(&self, path: &Path) -> Result<()> {
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
         fs::write_output(path, format!("{:#}\n", self.to_json()).as_bytes())
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let sums = self.sums();
         json!({
             "format": FORMAT,
@@ -119,7 +119,7 @@ impl Report {
         })
     }
 
-    pub(super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut text: String = self.results.iter().filter_map(line).collect();
         let sums = self.sums();
         let _ = if self.dry_run {
@@ -149,7 +149,7 @@ impl Report {
         text
     }
 
-    pub(in crate::commands) fn sums(&self) -> Sums {
+    pub(crate) fn sums(&self) -> Sums {
         let mut sums = Sums::default();
         for one in &self.results {
             sums.retries += u64::from(one.retries);

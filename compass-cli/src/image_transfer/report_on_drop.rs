@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use compass_registry::Platform;
 
+use super::ResultSlots;
 use super::report::Report;
-use crate::image_transfer::ResultSlots;
 
 /// Writes the report of the results so far if it is dropped before the run is complete.
 pub(super) struct ReportOnDrop<'r> {

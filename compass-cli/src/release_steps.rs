@@ -1,0 +1,114 @@
+//! The steps that release a target, for `compass release` and the work of the queue.
+//!
+//! A step whose result exists is skipped, so that an interrupted release continues.
+
+mod published;
+
+use compass_bundle::BundlePlan;
+use compass_bundle::store::{Published, Store};
+use compass_registry::OnExistingTag;
+
+pub(crate) use self::published::{PublishedBundle, find_bundle};
+use crate::error::Result;
+use crate::global_args::GlobalArgs;
+use crate::image_transfer::{Job, Sums, transfers_of};
+use crate::output::Output;
+use crate::packaging::{self, LastChange, Options, PlannedBundle, write_to_store};
+use crate::registries::Registries;
+use crate::release_contents::ReleaseContents;
+use crate::repository::Repository;
+use crate::rule_gate::GateArgs;
+
+/// The steps, with what all of them need.
+pub(crate) struct ReleaseSteps<'r> {
+    pub(crate) repository: &'r Repository,
+    pub(crate) global: &'r GlobalArgs,
+    pub(crate) output: &'r Output,
+    registries: Registries,
+}
+
+/// A target whose files the rules accept.
+pub(crate) struct CheckedTarget {
+    pub(crate) contents: ReleaseContents,
+    /// The number of files that were checked.
+    pub(crate) files: usize,
+}
+
+impl<'r> ReleaseSteps<'r> {
+    pub(crate) fn new(
+        repository: &'r Repository,
+        global: &'r GlobalArgs,
+        output: &'r Output,
+    ) -> Self {
+        Self { repository, global, output, registries: Registries::new(repository, global) }
+    }
+
+    /// Applies the rules to the files of a target.
+    pub(crate) fn check(&self, target: &[String], gate: &GateArgs) -> Result<CheckedTarget> {
+        let contents = self.repository.release_contents(target)?;
+        let mut files = self.repository.files_below(&contents.paths);
+        files.extend(self.repository.target_files(target)?);
+        self.repository.require_no_errors(&files, gate, self.output)?;
+        Ok(CheckedTarget { contents, files: files.len() })
+    }
+
+    /// Copies the images of targets that the release registry does not have; with `dry_run`, plans
+    /// that.
+    pub(crate) async fn sync(
+        &self,
+        targets: &[String],
+        on_existing_tag: OnExistingTag,
+        dry_run: bool,
+    ) -> Result<Sums> {
+        let transfers = transfers_of(self.repository, targets)?;
+        let job =
+            Job { transfers: &transfers, platforms: &[], report: None, on_existing_tag, dry_run };
+        let report = job.run(&self.registries, self.global, self.output).await?;
+        match report.combined_error() {
+            Some(error) => Err(error),
+            None => Ok(report.sums()),
+        }
+    }
+
+    /// Plans the package of a target.
+    pub(crate) async fn plan(
+        &self,
+        contents: ReleaseContents,
+        change: &LastChange,
+        options: &Options<'_>,
+    ) -> Result<PlannedBundle> {
+        let files = (self.repository, contents);
+        packaging::plan_at(change, files, options, &self.registries, self.output).await
+    }
+
+    /// Finds the bundle of a plan in the store. A bundle without `.sha256` is not completely
+    /// published.
+    ///
+    /// # Errors
+    /// If another bundle is published under its name.
+    pub(crate) async fn find_published(
+        &self,
+        store: &dyn Store,
+        plan: &BundlePlan,
+    ) -> Result<Option<Published>> {
+        let policy = self.global.retry_policy();
+        let Some(found) = find_bundle(store, plan.document(), &policy).await? else {
+            return Ok(None);
+        };
+        let stored = found.stored;
+        if !found.bundle.is_ok_and(|bundle| bundle.digest() == plan.digest()) {
+            return Err(compass_bundle::Error::Conflict { path: stored.url }.into());
+        }
+        let digest = stored.digest;
+        Ok(digest.map(|digest| Published::new(stored.url, stored.size, digest, None)))
+    }
+
+    /// Publishes a planned bundle without a local file.
+    pub(crate) async fn publish(
+        &self,
+        bundle: PlannedBundle,
+        store: &dyn Store,
+    ) -> Result<Published> {
+        write_to_store(bundle, store, self.global.write_jobs(), self.output).await
+    }
+}
