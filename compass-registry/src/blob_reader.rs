@@ -56,7 +56,8 @@ pub(crate) fn stream_range(
         next_offset: start,
         end,
     };
-    let guard = SpeedGuard::new(&reader.blob.retry);
+    let retry = &reader.blob.retry;
+    let guard = SpeedGuard::new(retry.min_speed, retry.speed_window);
     let steps = stream::unfold(Some((reader, guard)), |state| async move {
         let (mut reader, mut guard) = state?;
         let blob = Arc::clone(&reader.blob);

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::RetryPolicy;
-
 /// The reason for ending a transfer whose peer still responds.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TooSlow {
@@ -20,7 +18,7 @@ pub(crate) enum TooSlow {
 }
 
 /// Measures the speed of one transfer. Only the time spent waiting for the peer counts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SpeedGuard {
     min_speed: u64,
     window: Duration,
@@ -31,8 +29,8 @@ pub(crate) struct SpeedGuard {
 }
 
 impl SpeedGuard {
-    pub(crate) fn new(policy: &RetryPolicy) -> Self {
-        let (min_speed, window) = (policy.min_speed, policy.speed_window);
+    /// Requires `min_speed` bytes per second on average over each `window`. 0 disables the check.
+    pub(crate) fn new(min_speed: u64, window: Duration) -> Self {
         Self { min_speed, window, waited: Duration::ZERO, bytes_before: 0 }
     }
 
@@ -55,6 +53,12 @@ impl SpeedGuard {
                 return Ok(stepped);
             }
         }
+    }
+
+    /// Returns the waiting time after which the current window ends.
+    #[cfg(feature = "server")]
+    pub(crate) fn remaining(&self) -> Duration {
+        self.window.saturating_sub(self.waited)
     }
 
     /// Adds waiting time, and fails if the speed in a completed window was too low.
@@ -80,8 +84,7 @@ mod tests {
     use super::*;
 
     fn guard() -> SpeedGuard {
-        let (min_speed, speed_window) = (100, Duration::from_secs(10));
-        SpeedGuard::new(&RetryPolicy::default().min_speed(min_speed).speed_window(speed_window))
+        SpeedGuard::new(100, Duration::from_secs(10))
     }
 
     /// Runs steps that each transfer `bytes` after `seconds`. Returns the number of the step that

@@ -26,6 +26,7 @@ mod memory_budget;
 mod metrics;
 mod request_body;
 mod route;
+mod send_speed;
 mod stream_limit;
 mod tls;
 mod uploads;
@@ -48,6 +49,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::Error;
+use crate::min_speed::SpeedGuard;
 use crate::storage::Storage;
 use activity::Activity;
 use error::ApiError;
@@ -62,6 +64,12 @@ use uploads::Uploads;
 /// The bounds of the interval between two searches for abandoned uploads.
 const MIN_EXPIRY_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_EXPIRY_INTERVAL: Duration = Duration::from_hours(24);
+
+/// An upper limit of timeouts that is safe to add to any point in time.
+const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
+
+/// The minimum time between two checks of a client's speed.
+const MIN_SPEED_WINDOW: Duration = Duration::from_millis(10);
 
 /// A running registry server. Dropping it stops the server at once.
 #[derive(Debug)]
@@ -99,9 +107,14 @@ pub struct ServerOptions {
     /// How long a connection may be idle while all connections are in use. The one that has been
     /// idle longest is closed for the next client, so that stalled clients cannot block the server.
     pub idle_timeout_when_full: Duration,
-    /// How long a client may be idle before its connection is closed. A client is idle if it sends
-    /// no request or reads nothing of a response.
+    /// How long a client may take to send the head of the next request before its connection is
+    /// closed.
     pub connection_idle_timeout: Duration,
+    /// The bytes per second that a client must read of a response, or send of a request body, on
+    /// average over [`Self::speed_window`] of waiting for it. 0 counts as 1.
+    pub min_speed: u64,
+    /// The waiting time for a client after which its speed is compared with [`Self::min_speed`].
+    pub speed_window: Duration,
 }
 
 impl Default for ServerOptions {
@@ -118,6 +131,8 @@ impl Default for ServerOptions {
             max_connections: 1024,
             idle_timeout_when_full: Duration::from_secs(5),
             connection_idle_timeout: Duration::from_mins(2),
+            min_speed: 1024,
+            speed_window: Duration::from_mins(2),
         }
     }
 }
@@ -134,7 +149,19 @@ setters!(ServerOptions {
     max_connections: usize,
     idle_timeout_when_full: Duration,
     connection_idle_timeout: Duration,
+    min_speed: u64,
+    speed_window: Duration,
 });
+
+impl ServerOptions {
+    /// Checks the speed of one client.
+    fn speed_guard(&self) -> SpeedGuard {
+        SpeedGuard::new(
+            self.min_speed.max(1),
+            self.speed_window.clamp(MIN_SPEED_WINDOW, MAX_TIMEOUT),
+        )
+    }
+}
 
 /// A user and password, encoded for basic authentication (RFC 7617).
 #[derive(Clone)]
@@ -178,6 +205,8 @@ pub struct Registry {
     login: Option<BasicAuth>,
     read_only: bool,
     body_idle_timeout: Duration,
+    /// A new guard for the speed of a request body.
+    speed_guard: SpeedGuard,
     received_memory: MemoryBudget,
     sent_memory: MemoryBudget,
     streams: StreamLimit,
@@ -299,6 +328,7 @@ impl Registry {
             login: options.basic_auth.clone(),
             read_only: options.read_only,
             body_idle_timeout: options.body_idle_timeout,
+            speed_guard: options.speed_guard(),
             received_memory: MemoryBudget::new(options.manifest_memory / 2),
             sent_memory: MemoryBudget::new(options.manifest_memory / 2),
             streams: StreamLimit::new(options),
@@ -345,7 +375,7 @@ impl Registry {
         self.authorize(request)?;
         let path = percent_encoding::percent_decode_str(request.uri.path()).decode_utf8_lossy();
         let route = Route::parse(&path)?;
-        let body = RequestBody::new(body, request, self.body_idle_timeout);
+        let body = RequestBody::new(body, request, self);
         let reads = matches!(request.method, Method::GET | Method::HEAD);
         match route {
             Route::Base | Route::Catalog | Route::Tags(_) | Route::Referrers(..) if !reads => {

@@ -227,7 +227,8 @@ async fn read_once<S: ImageSource + ?Sized>(
     };
     let bytes = source.blob(repository, descriptor, 0..descriptor.size).await?;
     let mut blob = VerifiedBlob::new(what.clone(), descriptor.clone(), bytes);
-    let (mut content, mut guard) = (Vec::new(), SpeedGuard::new(retry));
+    let (mut content, mut guard) =
+        (Vec::new(), SpeedGuard::new(retry.min_speed, retry.speed_window));
     loop {
         let received = content.len() as u64;
         let chunk = tokio::time::timeout(retry.idle_timeout, blob.next());

@@ -1,4 +1,4 @@
-//! The embedded registry closes idle connections.
+//! The embedded registry closes the connections of idle and slow clients.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::MemoryStorage;
-use compass_registry::{ImageSource as _, RangeOptions, RetryPolicy, Tag};
+use compass_registry::{Digest, ImageSource as _, RangeOptions, RetryPolicy, Tag};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -101,7 +101,7 @@ async fn dropped_server_closes_connections() {
 async fn unread_response_connection_is_closed() {
     let (storage, repository) = (MemoryStorage::default(), "a/b".parse().unwrap());
     let blob = storage.add_blob(&repository, vec![0; 32 << 20]);
-    let options = ServerOptions::default().max_connections(1).connection_idle_timeout(SHORT);
+    let options = ServerOptions::default().max_connections(1).speed_window(SHORT);
     let server = Server::start(storage, "127.0.0.1:0", options).await.unwrap();
     let mut silent = TcpStream::connect(server.host()).await.unwrap();
     let request = format!("GET /v2/a/b/blobs/{blob} HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -115,11 +115,81 @@ async fn unread_response_connection_is_closed() {
     timeout(LONG, server.stop()).await.unwrap();
 }
 
+/// A server that sends one blob at a time, with a large and a small blob. Returns their requests.
+async fn serve_one_stream(options: ServerOptions) -> (Server, String, String) {
+    let (storage, repository) = (MemoryStorage::default(), "a/b".parse().unwrap());
+    let requests = [32 << 20, 1].map(|size| {
+        let blob = storage.add_blob(&repository, vec![0; size]);
+        format!("GET /v2/a/b/blobs/{blob} HTTP/1.1\r\nhost: a\r\n\r\n")
+    });
+    let options = options.max_streams(1).stream_wait(LONG);
+    let [large, small] = requests;
+    (Server::start(storage, "127.0.0.1:0", options).await.unwrap(), large, small)
+}
+
+#[tokio::test]
+async fn slow_reader_loses_its_stream() {
+    let options = ServerOptions::default().min_speed(1 << 20).speed_window(SHORT);
+    let (server, large, small) = serve_one_stream(options).await;
+    let mut slow = TcpStream::connect(server.host()).await.unwrap();
+    slow.write_all(large.as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut slow).await, "HTTP/1.1 200 OK");
+    let reading = tokio::spawn(async move {
+        while slow.read_u8().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let mut other = TcpStream::connect(server.host()).await.unwrap();
+    other.write_all(small.as_bytes()).await.unwrap();
+    assert_eq!(timeout(LONG, answer(&mut other)).await.unwrap(), "HTTP/1.1 200 OK");
+    reading.abort();
+}
+
+/// Sends a byte from time to time until the server responds or closes the connection.
+async fn trickle(mut connection: TcpStream) -> String {
+    let mut received = vec![0; 1024];
+    loop {
+        match timeout(Duration::from_millis(1), connection.read(&mut received)).await {
+            Ok(count) => {
+                let received = String::from_utf8_lossy(&received[..count.unwrap_or(0)]);
+                return received.lines().next().unwrap_or_default().to_owned();
+            }
+            // The next read returns the reason.
+            Err(_) => _ = connection.write_all(b"x").await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn slow_headers_do_not_fill_server() {
+    let options = ServerOptions::default().max_connections(1).idle_timeout_when_full(SHORT);
+    let server = serve(options).await;
+    let mut slow = TcpStream::connect(server.host()).await.unwrap();
+    slow.write_all(b"GET /v2/ HTTP/1.1\r\nhost: ").await.unwrap();
+    let sending = tokio::spawn(trickle(slow));
+    let mut other = TcpStream::connect(server.host()).await.unwrap();
+    ask(&mut other).await;
+    assert_eq!(timeout(LONG, answer(&mut other)).await.unwrap(), "HTTP/1.1 200 OK");
+    assert_eq!(timeout(LONG, sending).await.unwrap().unwrap(), "");
+}
+
+#[tokio::test]
+async fn slow_upload_is_refused() {
+    let server = serve(ServerOptions::default().min_speed(1 << 20).speed_window(SHORT)).await;
+    let mut slow = TcpStream::connect(server.host()).await.unwrap();
+    let path = format!("/v2/a/blobs/uploads/?digest={}", Digest::of(b""));
+    let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 999999\r\n\r\n");
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let answered = timeout(LONG, trickle(slow)).await.unwrap();
+    assert_eq!(answered, "HTTP/1.1 408 Request Timeout");
+}
+
 #[tokio::test]
 async fn maximum_option_values_are_accepted() {
     let options = ServerOptions::default()
         .max_connections(usize::MAX)
         .connection_idle_timeout(Duration::MAX)
+        .speed_window(Duration::MAX)
         .upload_idle_timeout(Duration::MAX);
     let server = serve(options).await;
     let retry = RetryPolicy::default()

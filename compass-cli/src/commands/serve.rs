@@ -90,7 +90,7 @@ struct Description {
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     if let Some(directory) = &args.writable {
         let (storage, description) = open_writable(directory).await?;
-        return serve(storage, args, description, output).await;
+        return serve(storage, args, description, global, output).await;
     }
     if let (Some(upstream), Some(directory)) = (&args.upstream, &args.cache) {
         return serve_cache(upstream, directory, args, global, output).await;
@@ -107,7 +107,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         json: json!({"sources": sources, "images": images}),
         is_writable: false,
     };
-    serve(catalog, args, description, output).await
+    serve(catalog, args, description, global, output).await
 }
 
 async fn serve_cache(
@@ -129,7 +129,7 @@ async fn serve_cache(
         json: json!({"upstream": host, "directory": shown}),
         is_writable: false,
     };
-    serve(storage, args, description, output).await
+    serve(storage, args, description, global, output).await
 }
 
 async fn open_writable(directory: &Path) -> Result<(DiskStorage, Description)> {
@@ -176,6 +176,7 @@ async fn serve(
     storage: impl Storage,
     args: &Args,
     description: Description,
+    global: &GlobalArgs,
     output: &Output,
 ) -> Result<ExitCode> {
     let login = basic_auth(args.user.as_deref(), args.password_file.as_deref())?;
@@ -189,7 +190,8 @@ async fn serve(
         .read_only(!description.is_writable)
         .tls(tls.as_ref().map(TlsFiles::identity))
         .max_streams(usize::try_from(args.max_streams).unwrap_or(usize::MAX))
-        .body_idle_timeout(Duration::from_secs(args.body_idle_timeout));
+        .body_idle_timeout(Duration::from_secs(args.body_idle_timeout))
+        .min_speed(global.min_speed);
     raise_open_file_limit();
     let server = Server::start(storage, &args.listen, options).await?;
     let host = server.host();

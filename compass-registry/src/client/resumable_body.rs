@@ -98,7 +98,7 @@ impl ResumableBody {
         retry: &RetryPolicy,
     ) -> Box<dyn std::error::Error + Send + Sync> {
         let step = (retry.idle_timeout / 8).min(Duration::from_secs(1));
-        let mut guard = SpeedGuard::new(retry);
+        let mut guard = SpeedGuard::new(retry.min_speed, retry.speed_window);
         let start = self.position();
         loop {
             tokio::time::sleep(step).await;

@@ -1,4 +1,4 @@
-//! Tracks the activity of connections: the last transfer, and whether server or client must act
+//! Tracks the activity of connections: the last progress, and whether server or client must act
 //! next.
 
 use std::io;
@@ -10,19 +10,29 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// The received bytes that count as progress, except for complete requests.
+const MIN_PROGRESS: u64 = 1 << 10;
+
 /// The activity of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     opened: Instant,
-    /// Milliseconds from `opened` to the last byte in either direction.
+    /// Milliseconds from `opened` to the last progress.
     last: AtomicU64,
+    /// The bytes received since the last progress.
+    received: AtomicU64,
     /// Whether the server is processing a request, so that the client has no reason to send.
     is_working: AtomicBool,
 }
 
 impl Activity {
     pub(super) fn new() -> Self {
-        Self { opened: Instant::now(), last: AtomicU64::new(0), is_working: AtomicBool::new(false) }
+        Self {
+            opened: Instant::now(),
+            last: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            is_working: AtomicBool::new(false),
+        }
     }
 
     /// Returns how long the client has been idle; `None` while the server processes its request.
@@ -38,7 +48,16 @@ impl Activity {
         self.is_working.store(is_working, Ordering::Relaxed);
     }
 
+    /// Records received bytes. A client that sends single bytes makes no progress.
+    fn add_received(&self, bytes: usize) {
+        let received = self.received.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        if received >= MIN_PROGRESS {
+            self.touch();
+        }
+    }
+
     fn touch(&self) {
+        self.received.store(0, Ordering::Relaxed);
         let elapsed = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(elapsed, Ordering::Relaxed);
     }
@@ -64,9 +83,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.activity.touch();
-        }
+        self.activity.add_received(buffer.filled().len() - before);
         polled
     }
 }

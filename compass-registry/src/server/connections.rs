@@ -13,17 +13,14 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, TrackedStream};
-use super::{ServerOptions, TlsIdentity};
+use super::send_speed::SendSpeedStream;
+use super::{MAX_TIMEOUT, ServerOptions, TlsIdentity};
 
 /// The delay before accepting again after the system lacked resources for a connection.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
-
-/// An upper limit of timeouts that is safe to add to any point in time.
-const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 
 /// The time limit for the handshake of TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,10 +50,10 @@ pub(super) async fn serve(
     mut stopped: oneshot::Receiver<()>,
 ) {
     let slots = ConnectionSlots::new(options);
-    let patience = options.connection_idle_timeout.min(MAX_TIMEOUT);
+    let idle_timeout = options.connection_idle_timeout.min(MAX_TIMEOUT);
     let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(patience).max_header_size(MAX_HEADERS);
+    http.timer(TokioTimer::new()).header_read_timeout(idle_timeout).max_header_size(MAX_HEADERS);
     loop {
         let (permit, socket) = tokio::select! {
             next = accept(&listener, &slots) => next,
@@ -65,13 +62,14 @@ pub(super) async fn serve(
         let activity = Arc::new(Activity::new());
         let service = router.clone().layer(Extension(Arc::clone(&activity)));
         let socket = TrackedStream::new(socket, Arc::clone(&activity));
+        let socket = SendSpeedStream::new(socket, options.speed_guard());
         let tls = options.tls.as_ref().map(TlsIdentity::acceptor);
         let (watcher, place) = (graceful.watcher(), slots.register(activity));
         http.max_buf_size(match slots.count() {
             ..=FEW_CONNECTIONS => MAX_BUFFERED_BY_FEW,
             _ => MAX_BUFFERED,
         });
-        let connection = Connection { http: http.clone(), service, tls, patience };
+        let connection = Connection { http: http.clone(), service, tls };
         let number = place.number;
         let handle = connections.spawn(async move {
             let _place = (permit, place);
@@ -91,20 +89,15 @@ struct Connection {
     http: http1::Builder,
     service: Router,
     tls: Option<TlsAcceptor>,
-    /// How long the client may be idle.
-    patience: Duration,
 }
 
 impl Connection {
     async fn run(
         self,
-        socket: TrackedStream<TcpStream>,
+        socket: SendSpeedStream<TrackedStream<TcpStream>>,
         watcher: Watcher,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let mut socket = TimeoutStream::new(socket);
-        // A client that does not read its response must not hold a connection forever.
-        socket.set_write_timeout(Some(self.patience));
-        let (socket, service) = (Box::pin(socket), TowerToHyperService::new(self.service));
+        let service = TowerToHyperService::new(self.service);
         match self.tls {
             None => {
                 let served = self.http.serve_connection(TokioIo::new(socket), service);
