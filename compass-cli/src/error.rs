@@ -140,11 +140,12 @@ pub(crate) fn hint_text(hint: Hint) -> String {
         Hint::CheckProtocol => "the port does not speak HTTP, or only with TLS: check the host and port; \
                                 plain HTTP is used for `localhost`, `127.0.0.1` and with `--plain-http`"
             .to_owned(),
-        Hint::TrustIssuer => "add the certificate authority to the policy, as `ca: FILE` under \
-                              `registries.hosts`"
+        Hint::TrustIssuer => "name a file with the certificate authority in `SSL_CERT_FILE`, or in the \
+                              policy as `ca: FILE` under `registries.hosts`"
             .to_owned(),
         Hint::CheckNetwork => "check the host name, the network and the proxy settings; a registry without \
-                               TLS needs `plain_http: true` in the policy"
+                               TLS needs `plain_http: true` in the policy, or `--plain-http` of `install` \
+                               and `doctor`"
             .to_owned(),
         hint => hint.to_string(),
     }
@@ -160,7 +161,9 @@ impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         self.causes.iter().try_for_each(|cause| write!(f, "\n  because: {cause}"))?;
-        self.hint.iter().try_for_each(|hint| write!(f, "\n  help: {hint}"))
+        // Further lines are indented as far as the first one.
+        let hint = self.hint.as_ref().map(|hint| hint.replace('\n', "\n        "));
+        hint.iter().try_for_each(|hint| write!(f, "\n  help: {hint}"))
     }
 }
 

@@ -70,15 +70,17 @@ impl Repository {
         }
     }
 
-    /// An empty repository, with the policy of `--policy` or the built-in one.
+    /// An empty repository, with the policy of `--policy` or the built-in one. The certificates and keys
+    /// of the policy are beside it.
     pub(crate) fn policy_only(global: &GlobalArgs) -> Result<Self> {
         let root = PathBuf::from(".");
         let policy = match &global.policy {
             Some(policy) => read_policy(&root, Some(policy), &Checkout::default())?,
             None => BUILT_IN_POLICY.clone(),
         };
-        let (settings, policy) = (root.clone(), Arc::new(policy));
-        Ok(Self { root, settings, policy, ..Self::default() })
+        let directory = global.policy.as_ref().and_then(|policy| policy.parent());
+        let settings = directory.unwrap_or(&root).to_owned();
+        Ok(Self { root, settings, policy: Arc::new(policy), ..Self::default() })
     }
 
     /// The repository of `--repo`. A site has none, so without the option, only the policy is read.

@@ -104,6 +104,25 @@ fn invalid_certificate_is_configuration_error() {
 }
 
 #[test]
+fn policy_of_site_names_certificate_beside_it() {
+    let Some(world) = world_with_certificates() else { return };
+    let registry = start(&world, "registry", "127.0.0.2", &[]);
+    let policy =
+        format!("version: 1\nregistries: {{hosts: {{\"{registry}\": {{ca: ../ca.crt}}}}}}\n");
+    world.sh("mkdir site");
+    std::fs::write(world.path("site/policy.yaml"), policy).unwrap();
+    let printed = world.sh(&format!(
+        "compass doctor {registry} --policy site/policy.yaml 2>&1 || true
+         SSL_CERT_FILE=ca.crt compass doctor {registry} 2>&1 || true"
+    ));
+    assert_eq!(
+        printed.matches("whether the registry has another host name").count(),
+        2,
+        "{printed}"
+    );
+}
+
+#[test]
 fn system_without_certificates_uses_plain_http() {
     let Some(world) = world_with_certificates() else { return };
     let registry = start(&world, "registry", "127.0.0.2", &[]);

@@ -62,15 +62,17 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         installations.push(Installation::open(bundle, args, &site, global).await?);
     }
     preflight::refuse_duplicates(&installations)?;
-    let plan = preflight::check(&installations, args, &site, &options).await;
+    let plan = preflight::check(&installations, args, &site, &options).await?;
+    plan.iter()
+        .filter_map(|one| one.unchecked_requirement.as_ref())
+        .for_each(|text| output.warn(text));
     if args.dry_run {
         drop((options, progress));
-        let plan = plan?;
         report::warn(&installations, output).await;
         report::print_plan(&installations, &plan, &site, output)?;
         return Ok(ExitCode::SUCCESS);
     }
-    for (installation, plan) in installations.iter_mut().zip(plan?) {
+    for (installation, plan) in installations.iter_mut().zip(plan) {
         installation.rendered = plan.files;
     }
     progress.expect_images(installations.iter().map(|one| one.package.images().len()).sum());

@@ -55,5 +55,6 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 fn line(receipt: &Receipt) -> String {
     let Receipt { kind, name, version, registry, time, .. } = receipt;
     let name = printable(name);
-    format!("{kind} {name} {} ({registry}, {time})\n", printable(version))
+    let files = if receipt.hand_over.is_some() { "" } else { ", images only" };
+    format!("{kind} {name} {} ({registry}, {time}{files})\n", printable(version))
 }

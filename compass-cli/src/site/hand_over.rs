@@ -72,6 +72,14 @@ impl HandOver {
         }
     }
 
+    /// Returns the directory that the files are written to; `None` for other ways.
+    pub(crate) fn directory_of(&self, release: Release<'_>) -> Option<PathBuf> {
+        match self {
+            Self::Directory(directory) => Some(directory::root(directory, release)),
+            _ => None,
+        }
+    }
+
     /// Hands the files over in order.
     ///
     /// # Errors

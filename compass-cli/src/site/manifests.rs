@@ -195,7 +195,10 @@ fn describe_unset(unset: &UnsetVariable) -> CliError {
     let quoted = quote(name);
     match is_closed {
         true => CliError::check_failed(format!("{location}: {quoted} has no value"))
-            .hint(format!("set it with `--set {name}=VALUE`")),
+            .hint(format!(
+                "set it with `--set {name}=VALUE`, in a file of `--values FILE`, or, if it is a secret, \
+                 with `--set-file {name}=FILE`"
+            )),
         false => CliError::check_failed(format!("{location}: the variable {quoted} is not closed")),
     }
 }

@@ -213,7 +213,9 @@ fn hint_for_connection(error: &(dyn std::error::Error + 'static)) -> Hint {
         return Hint::LowerMinSpeed;
     }
     if error.is::<ConnectRefused>() || refuses_connections(error) {
-        return Hint::Text("check the host name and port, and whether the registry is running");
+        return Hint::Text(
+            "check the host name, the port and the proxy settings, and whether the registry is running",
+        );
     }
     if chain_contains(error, "UnknownIssuer") || chain_contains(error, NO_CERTIFICATES) {
         return Hint::TrustIssuer;

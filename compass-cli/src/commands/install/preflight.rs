@@ -18,6 +18,14 @@ use crate::site::manifests::RenderedFile;
 pub(super) struct Plan {
     pub(super) images: Vec<ImageOutcome>,
     pub(super) files: Vec<RenderedFile>,
+    /// The requirement of a plugin that was not compared, because the product version is unknown.
+    pub(super) unchecked_requirement: Option<String>,
+}
+
+/// The `compassRequirement` of a plugin, and its place in the manifest.
+struct Requirement {
+    location: String,
+    required: ProductRequirement,
 }
 
 /// Refuses two packages of the same plugin, addon or product.
@@ -47,7 +55,14 @@ pub(super) async fn check(
     for installation in installations {
         let files = render(installation, site, &mut problems)?;
         check_writable(installation, &files, args, site).await?;
-        problems.extend(unmet_requirement(installation, product.as_ref())?);
+        let requirement = requirement_of(installation)?;
+        let unchecked_requirement = match (&requirement, &product) {
+            (Some(requirement), Some(product)) => {
+                problems.extend(requirement.unmet_by(product));
+                None
+            }
+            (requirement, _) => requirement.as_ref().map(Requirement::describe_unchecked),
+        };
         let sink = Arc::new(site.client.clone());
         let planned = plan_install(&installation.package, sink, &site.registry, options).await;
         let planned = planned
@@ -64,7 +79,7 @@ pub(super) async fn check(
                 Ok(_) => {}
             }
         }
-        plans.push(Plan { images, files });
+        plans.push(Plan { images, files, unchecked_requirement });
     }
     check_push(&plans, args, site).await?;
     if problems.is_empty() {
@@ -158,29 +173,42 @@ fn product_version(
     Ok(products.first().and_then(|receipt| receipt.version.parse().ok()))
 }
 
-/// Returns a problem if a plugin requires another product version.
-fn unmet_requirement(
-    installation: &Installation,
-    product: Option<&ProductVersion>,
-) -> Result<Option<CliError>> {
+/// Returns the product version that a plugin requires, if the plugin names one.
+fn requirement_of(installation: &Installation) -> Result<Option<Requirement>> {
     let ("plugin", [file]) = (&*installation.identity.kind, &*installation.manifests.files) else {
         return Ok(None);
     };
     let Ok(root) = yaml::parse(file.text()) else { return Ok(None) };
     let Some(node) = root.at(&["spec", "compassRequirement"]) else { return Ok(None) };
-    let (Some(text), Some(product)) = (node.text().filter(|_| !node.is_null()), product) else {
-        return Ok(None);
-    };
-    let position = file.position(node.span.start);
-    let requirement: ProductRequirement = text.parse().map_err(|error| {
-        CliError::check_failed(format!("{}:{}: {error}", file.path(), position.line))
-    })?;
-    let problem = || {
-        CliError::check_failed(format!(
-            "{}:{}: the plugin requires product version {requirement}, and the site has {product}",
-            file.path(),
-            position.line
-        ))
-    };
-    Ok((!requirement.accepts(product)).then(problem))
+    let Some(text) = node.text().filter(|_| !node.is_null()) else { return Ok(None) };
+    let location = format!("{}:{}", file.path(), file.position(node.span.start).line);
+    let parsed = text.parse();
+    let required =
+        parsed.map_err(|error| CliError::check_failed(format!("{location}: {error}")))?;
+    Ok(Some(Requirement { location, required }))
+}
+
+impl Requirement {
+    /// Returns a problem if the product has another version.
+    fn unmet_by(&self, product: &ProductVersion) -> Option<CliError> {
+        let Self { location, required } = self;
+        let problem = || {
+            CliError::check_failed(format!(
+                "{location}: the plugin requires product version {required}, and the site has {product}"
+            ))
+            .hint(
+                "update the product first; if the site has another version, name it with \
+                 `--product-version VERSION`",
+            )
+        };
+        (!required.accepts(product)).then(problem)
+    }
+
+    fn describe_unchecked(&self) -> String {
+        let Self { location, required } = self;
+        format!(
+            "{location}: the plugin requires product version {required}, but no receipt names the \
+             product at this site: check it, or name the version with `--product-version VERSION`"
+        )
+    }
 }

@@ -10,6 +10,7 @@ use crate::display::{human_bytes, printable};
 use crate::error::Result;
 use crate::image_usage::referenced_images;
 use crate::output::Output;
+use crate::site::hand_over::Release;
 use crate::site::manifests::RenderedFile;
 use crate::site::receipts::Receipt;
 
@@ -53,11 +54,6 @@ async fn warnings(installation: &Installation) -> Vec<String> {
 
 /// Prints the results, and the steps that compass did not do.
 pub(super) fn print(installations: &[Installation], site: &Site, output: &Output) {
-    for installation in installations {
-        for text in left_to_do(installation, site) {
-            output.status(&text);
-        }
-    }
     output.result(
         || {
             let all = installations.iter();
@@ -67,19 +63,30 @@ pub(super) fn print(installations: &[Installation], site: &Site, output: &Output
             let packages: Vec<_> = all.map(package_json).collect();
             json!({"images": images, "files": files, "packages": packages, "leftToDo": left})
         },
-        || installations.iter().map(text).collect(),
+        || installations.iter().map(|installation| text(installation, site)).collect(),
     );
+    for text in installations.iter().flat_map(|installation| left_to_do(installation, site)) {
+        output.status(&text);
+    }
 }
 
-fn text(installation: &Installation) -> String {
+fn text(installation: &Installation, site: &Site) -> String {
     let images: String = installation.images.iter().map(image_line).collect();
     let files = match installation.handed_over.as_slice() {
         [] => String::new(),
-        files => format!("handed over: {}\n", files.join(", ")),
+        files => handed_over(files, installation.identity.release(), site),
     };
     let receipt = installation.receipt.as_ref();
     let receipt = receipt.map(|path| format!("receipt: {}\n", path.display()));
     images + &files + &receipt.unwrap_or_default()
+}
+
+/// Describes the files that were handed over, and their directory.
+pub(super) fn handed_over(files: &[String], release: Release<'_>, site: &Site) -> String {
+    let files: Vec<_> = files.iter().map(|file| printable(file)).collect();
+    let directory = site.hand_over.as_ref().and_then(|hand_over| hand_over.directory_of(release));
+    let place = directory.map(|directory| format!(" to {}", directory.display()));
+    format!("handed over{}: {}\n", place.unwrap_or_default(), files.join(", "))
 }
 
 fn image_line(image: &ImageOutcome) -> String {

@@ -8,6 +8,7 @@ use compass_registry::{ImageSource as _, Reference, TagOrDigest};
 use serde_json::json;
 
 use super::installation::Site;
+use super::report::handed_over;
 use super::{Args, refused};
 use crate::error::{CliError, Result};
 use crate::output::Output;
@@ -26,19 +27,23 @@ pub(super) async fn run(name: &str, args: &Args, site: &Site, output: &Output) -
     let from = history.current().map_or("", |receipt| receipt.version.as_str());
     let Some(before) = history.before()? else {
         let message = format!("there is no other installation before {kind} {name} {from}");
-        return Err(CliError::usage(message).hint("`compass installed` lists the installations"));
+        return Err(CliError::usage(message).hint(match &*kind {
+            "hotfix" => "install an earlier package of this addon, or the package of the product",
+            _ => "install an earlier package of it",
+        }));
     };
     check(&before, site).await?;
     let files = render(&before, args, site)?;
     let release = Release { kind: &before.kind, name: &before.name, version: &before.version };
     hand_over.check(release, &files).await?;
-    let handed_over = hand_over.run(release, &files, &history, output).await;
-    handed_over
+    hand_over
+        .run(release, &files, &history, output)
+        .await
         .map_err(|error| error.context(format!("cannot roll back {kind} {name} from {from}")))?;
     let receipt =
         Receipt { hand_over: Some(hand_over.to_string()), is_rollback: true, ..before.again() };
     let path = history.add(receipt)?;
-    print(&before, from, &path, output);
+    print(&before, from, &path, site, output);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -58,9 +63,9 @@ fn render(before: &Receipt, args: &Args, site: &Site) -> Result<Vec<RenderedFile
     manifests.with_secrets(&secret, &values)
 }
 
-fn print(before: &Receipt, from: &str, receipt: &Path, output: &Output) {
+fn print(before: &Receipt, from: &str, receipt: &Path, site: &Site, output: &Output) {
     let Receipt { kind, name, version, .. } = before;
-    let files: Vec<_> = before.files.iter().map(|file| file.path.as_str()).collect();
+    let files: Vec<_> = before.files.iter().map(|file| file.path.clone()).collect();
     output.result(
         || {
             json!({
@@ -73,10 +78,10 @@ fn print(before: &Receipt, from: &str, receipt: &Path, output: &Output) {
             })
         },
         || {
+            let files = handed_over(&files, Release { kind, name, version }, site);
+            let receipt = receipt.display();
             format!(
-                "{kind} {name}: rolled back from {from} to {version}\nhanded over: {}\nreceipt: {}\n",
-                files.join(", "),
-                receipt.display()
+                "{kind} {name}: rolled back from {from} to {version}\n{files}receipt: {receipt}\n"
             )
         },
     );

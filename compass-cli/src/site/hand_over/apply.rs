@@ -69,10 +69,14 @@ pub(super) async fn run(
 /// Describes a failure, with the files that were applied and those that were not.
 fn failed(file: &RenderedFile, files: &[RenderedFile], number: usize) -> String {
     let applied: Vec<_> = files[..number].iter().map(|file| file.path.as_str()).collect();
-    let left = files.len() - number - 1;
+    let left = match files.len() - number - 1 {
+        0 => "nothing".to_owned(),
+        1 => "1 file".to_owned(),
+        left => format!("{left} files"),
+    };
     let applied = if applied.is_empty() { "nothing".to_owned() } else { applied.join(", ") };
     format!(
-        "cannot apply {}: applied before it: {applied}; not applied after it: {left} files",
+        "cannot apply {}: applied before it: {applied}; not applied after it: {left}",
         file.path
     )
 }

@@ -8,6 +8,11 @@ use crate::error::{CliError, Result};
 use crate::fs as files;
 use crate::site::manifests::RenderedFile;
 
+/// Returns the directory of a release's files.
+pub(super) fn root(directory: &Path, release: Release<'_>) -> PathBuf {
+    directory.join(format!("{}-{}", release.kind, release.name))
+}
+
 /// Checks that the files can be written.
 pub(super) fn check(
     directory: &Path,
@@ -40,10 +45,6 @@ pub(super) fn write(
         }
     }
     Ok(())
-}
-
-fn root(directory: &Path, release: Release<'_>) -> PathBuf {
-    directory.join(format!("{}-{}", release.kind, release.name))
 }
 
 /// Returns the path of a file. Names of packages of other tools, and of receipts, may be hostile.
