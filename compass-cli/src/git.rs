@@ -7,6 +7,7 @@
 mod branch;
 mod command;
 mod commit_import;
+mod fetch;
 mod history;
 mod index_copy;
 mod objects;

@@ -32,6 +32,7 @@ mod rule_gate;
 mod signals;
 mod site;
 mod source_date_epoch;
+mod temporary;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -4,19 +4,18 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
 use super::Git;
 use crate::error::{CliError, Result};
+use crate::temporary::TemporaryDirectory;
 
 /// A copy of the index in a temporary directory, where git can also create its lock file.
 #[derive(Debug)]
-pub(super) struct IndexCopy(TempDir);
+pub(super) struct IndexCopy(TemporaryDirectory);
 
 impl IndexCopy {
     /// Copies `index`. A missing index, which git treats as empty, is not copied.
-    fn new(index: &Path) -> io::Result<Self> {
-        let copy = Self(TempDir::with_prefix("compass-index-")?);
+    fn new(index: &Path, directory: TemporaryDirectory) -> io::Result<Self> {
+        let copy = Self(directory);
         let mut source = match File::open(index) {
             Ok(source) => source,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(copy),
@@ -41,7 +40,8 @@ impl Git {
             return Ok(copy.path());
         }
         let index = self.top_level.join(&self.index);
-        let copy = IndexCopy::new(&index).map_err(|error| {
+        let directory = TemporaryDirectory::new("compass-index-")?;
+        let copy = IndexCopy::new(&index, directory).map_err(|error| {
             CliError::external(&error).context(format!(
                 "cannot copy {} to {}",
                 index.display(),

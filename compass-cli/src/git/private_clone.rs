@@ -6,17 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
-use super::command::spawn_error;
 use super::{Git, first_line};
 use crate::error::{CliError, Result};
-
-/// Transports that run no program of the configuration (`ext::`) and need no helper of others.
-const PROTOCOLS: &str = "https:http:ssh:git:file";
-
-/// The time in seconds without data after which git ends a transfer.
-const STALL_SECONDS: &str = "60";
+use crate::temporary::TemporaryDirectory;
 
 /// The names of the fetched commits in the private clone.
 pub(super) const HEAD: &str = "refs/compass/head";
@@ -25,7 +17,7 @@ pub(super) const BASE: &str = "refs/compass/base";
 /// A clone that is removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct PrivateClone {
-    directory: TempDir,
+    directory: TemporaryDirectory,
     /// The path of the release repository below the root: empty, or ends with `/`.
     prefix: String,
     /// The head of the pull request.
@@ -43,7 +35,7 @@ pub(crate) struct PrivateClone {
 /// A private clone without commits.
 #[derive(Debug)]
 pub(super) struct EmptyClone {
-    directory: TempDir,
+    directory: TemporaryDirectory,
     prefix: String,
 }
 
@@ -108,10 +100,7 @@ impl Git {
 
     /// Creates a private clone. With `borrows_objects`, it has the objects of this repository.
     pub(super) fn empty_clone(&self, borrows_objects: bool) -> Result<EmptyClone> {
-        let directory = tempfile::Builder::new().prefix("compass-review-").tempdir();
-        let directory = directory.map_err(|error| {
-            CliError::external(&error).context("cannot create a temporary directory")
-        })?;
+        let directory = TemporaryDirectory::new("compass-review-")?;
         let empty = EmptyClone { directory, prefix: self.prefix.clone() };
         let root = empty.root();
         let root_text = root.to_string_lossy().into_owned();
@@ -131,41 +120,6 @@ impl Git {
         let write = std::fs::create_dir_all(alternates.with_file_name(""))
             .and_then(|()| std::fs::write(&alternates, objects));
         write.map_err(|error| CliError::external(&error).context("cannot write a temporary file"))
-    }
-
-    fn fetch(&self, root: &Path, url: &str, refs: PullRefs<'_>) -> Result<()> {
-        let PullRefs { number, base_branch } = refs;
-        let branch = format!("refs/heads/{base_branch}");
-        if !self.run(["check-ref-format", &branch])?.status.success() {
-            let message = "the name of the base branch is not valid";
-            return Err(CliError::check_failed(message));
-        }
-        let mut command = self.environment.command();
-        command
-            .args(["fetch", "--quiet", "--no-auto-gc", "--no-recurse-submodules"])
-            .args(["--no-write-fetch-head", "--no-tags", "--", url])
-            .arg(format!("+refs/pull/{number}/head:{HEAD}"))
-            .arg(format!("+{branch}:{BASE}"))
-            .arg("+refs/tags/*:refs/tags/*")
-            // A relative URL is relative to the clone.
-            .current_dir(&self.top_level)
-            .env("GIT_DIR", root.join(".git"))
-            .env_remove("GIT_WORK_TREE")
-            .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
-            .env("GIT_HTTP_LOW_SPEED_LIMIT", "1")
-            .env("GIT_HTTP_LOW_SPEED_TIME", STALL_SECONDS);
-        let output = command.output().map_err(|error| spawn_error(&error))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        // The URL can contain a password, so the message does not have it.
-        let reason = String::from_utf8_lossy(&output.stderr).replace(url, "origin");
-        let message = format!("cannot fetch the pull request #{number} from `origin`");
-        let error = CliError::usage(message).with_cause(reason.trim());
-        Err(error.into_external().hint(format!(
-            "try it: {}",
-            self.command_hint(&format!("fetch origin refs/pull/{number}/head"))
-        )))
     }
 
     /// Opens a private clone, with the head of the pull request as its `HEAD` and its index.

@@ -4,6 +4,7 @@
 mod creation;
 #[path = "../forge_server/mod.rs"]
 mod forge_server;
+mod kills;
 mod kinds;
 mod queue;
 mod reviews;

@@ -1,8 +1,5 @@
 //! `compass queue`, and the work of `--run`.
 
-use std::process::Stdio;
-use std::time::Duration;
-
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::MemoryStorage;
 use serde_json::{Value, json};
@@ -11,7 +8,7 @@ use crate::forge_server::{Fault, OWN_LOGIN};
 use crate::world::{BODY, World};
 
 /// Brings releases of plugins to `patches-need-sync-image`; returns their numbers.
-fn releases(world: &World, names: &[&str]) -> Vec<u64> {
+pub(crate) fn releases(world: &World, names: &[&str]) -> Vec<u64> {
     names.iter().map(|name| release_at(world, &world.release.host(), name)).collect()
 }
 
@@ -201,35 +198,4 @@ fn queue_run_lost_answer_comments_once() {
     assert_eq!(world.labels(number), ["kind/release", "queue/done-package-uploaded"]);
     let comments = world.forge.act(|forge| forge.comments_by(number, OWN_LOGIN));
     assert_eq!(comments.len(), 3, "{comments:#?}");
-}
-
-#[test]
-fn queue_run_killed_continues() {
-    let world = World::new();
-    let number = releases(&world, &["log"])[0];
-    // Kills the run after each number of requests, until one finishes.
-    for requests in (3..).step_by(4) {
-        let begun = world.forge.act(|forge| forge.requests.len());
-        let mut command = world.command(&["queue", "--run"]);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let status = loop {
-            let sent = world.forge.act(|forge| forge.requests.len()) - begun;
-            if sent >= requests {
-                child.kill().unwrap();
-            }
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        };
-        std::fs::remove_dir_all(world.path("tmp")).unwrap();
-        if status.success() {
-            break;
-        }
-    }
-    assert_eq!(world.labels(number), ["kind/release", "queue/done-package-uploaded"]);
-    let comments = world.forge.act(|forge| forge.comments_by(number, OWN_LOGIN));
-    assert_eq!(comments.len(), 3, "{comments:#?}");
-    let published = std::fs::read_dir(world.path("store/plugins/log")).unwrap().count();
-    assert_eq!(published, 2, "the bundle and its checksum");
 }

@@ -380,3 +380,26 @@ fn review_long_conversation_is_read() {
     );
     assert_eq!(world.apply(number), Vec::<String>::new());
 }
+
+#[test]
+fn review_silent_origin_reads_forge() {
+    let world = World::new();
+    let number = world.open_release("gpu", "v0.2.0");
+    // Accepts connections, and never answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("git://{}/origin.git", listener.local_addr().unwrap());
+    world.git("clone", &["remote", "set-url", "origin", &url]);
+    let review = |name: &str| {
+        let mut command = world.command(&["review", "--number", name]);
+        command.env("COMPASS_FETCH_TIMEOUT", "1").output().unwrap()
+    };
+    let output = review(&number.to_string());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("is at queue/need-queue"), "{text}");
+    world.forge.act(|forge| forge.truncates_trees = true);
+    let output = review(&number.to_string());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(error.contains("git did not finish within 1 seconds"), "{error}");
+    assert!(error.contains("set COMPASS_FETCH_TIMEOUT to more seconds"), "{error}");
+}

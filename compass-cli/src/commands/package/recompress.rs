@@ -10,12 +10,12 @@ use compass_bundle::{
 use compass_registry::storage::Storage;
 use compass_registry::{Digest, Reference};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::display::human_bytes;
 use crate::error::{CliError, Result};
 use crate::output::Output;
 use crate::packaging::PlannedBundle;
+use crate::temporary::TemporaryDirectory;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Compression {
@@ -27,7 +27,7 @@ pub(crate) enum Compression {
 pub(super) struct StagingDir {
     path: PathBuf,
     /// Set if the bundle is not written to a local file.
-    temporary: Option<TempDir>,
+    temporary: Option<TemporaryDirectory>,
     /// Whether this process has locked the directory.
     is_locked: Cell<bool>,
 }
@@ -48,12 +48,7 @@ impl StagingDir {
     }
 
     pub(super) fn temporary() -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("compass-layers-").tempdir();
-        let directory = directory.map_err(|error| {
-            let parent = std::env::temp_dir();
-            CliError::external(&error)
-                .context(format!("cannot create a directory in {}", parent.display()))
-        })?;
+        let directory = TemporaryDirectory::new("compass-layers-")?;
         let path = directory.path().to_owned();
         Ok(Self { path, temporary: Some(directory), is_locked: Cell::new(false) })
     }
