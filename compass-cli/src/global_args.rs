@@ -43,8 +43,8 @@ pub(crate) struct GlobalArgs {
     #[arg(
         long,
         global = true,
-        default_value_t = 30,
         value_name = "SECONDS",
+        default_value_t = 30,
         hide_short_help = true
     )]
     pub(crate) retry_connect: u64,
@@ -52,8 +52,8 @@ pub(crate) struct GlobalArgs {
     #[arg(
         long,
         global = true,
-        default_value_t = 1024,
         value_name = "BYTES",
+        default_value_t = 1024,
         hide_short_help = true
     )]
     pub(crate) min_speed: u64,

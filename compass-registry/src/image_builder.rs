@@ -13,6 +13,8 @@ use futures_util::StreamExt as _;
 use serde_json::{Map, Value, json};
 
 use crate::source::stream_bytes;
+#[cfg(feature = "disk")]
+use crate::storage::ChunkReader;
 use crate::{
     ByteStream, CopyReport, Descriptor, Destination, Digest, Error, ImageRef, ImageSink,
     ImageSource, Platform, RawManifest, Repository, TagOrDigest, copy, media_type,
@@ -244,7 +246,7 @@ impl Layer {
     ) -> Result<Self, Error> {
         let path = path.into();
         let (mut hasher, mut size) = (crate::Hasher::default(), 0);
-        let mut bytes = crate::storage::read_chunks(path.clone(), 0..u64::MAX).await?;
+        let mut bytes = ChunkReader::default().open(path.clone(), 0..u64::MAX).await?;
         while let Some(chunk) = bytes.next().await.transpose()? {
             hasher.update(&chunk);
             size += chunk.len() as u64;
@@ -310,7 +312,7 @@ impl ImageSource for BuiltImage {
         match self.blobs.get(&descriptor.digest).ok_or_else(missing)? {
             Content::Bytes(bytes) => Ok(stream_bytes(bytes, range)),
             #[cfg(feature = "disk")]
-            Content::File(path) => crate::storage::read_chunks(path.clone(), range).await,
+            Content::File(path) => ChunkReader::default().open(path.clone(), range).await,
         }
     }
 }

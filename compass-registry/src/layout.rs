@@ -153,7 +153,7 @@ impl OciLayout {
             Ok(directory.lock().is_ok().then_some(directory))
         });
         let failed = |error| Error::io(format!("cannot write {}", self.root.display()), error);
-        locked.await.map_err(std::io::Error::from).and_then(|locked| locked).map_err(failed)
+        locked.await.map_err(std::io::Error::from).flatten().map_err(failed)
     }
 
     async fn resolve(

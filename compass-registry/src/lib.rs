@@ -88,5 +88,5 @@ pub mod internal {
     pub use crate::retry::with_retry_counter;
     pub use crate::source::open_blob_range;
     #[cfg(feature = "disk")]
-    pub use crate::storage::chunked_read::stream_file;
+    pub use crate::storage::chunked_read::ChunkReader;
 }

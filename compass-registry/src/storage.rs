@@ -29,7 +29,7 @@ pub(crate) use blob_files::{
     BlobFiles, CachePolicy, read_optional, remove_temporary_files, write_atomic,
 };
 #[cfg(feature = "disk")]
-pub(crate) use chunked_read::read_chunks;
+pub(crate) use chunked_read::ChunkReader;
 #[cfg(feature = "disk")]
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;

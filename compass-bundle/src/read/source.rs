@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use compass_registry::Digest;
-use compass_registry::internal::stream_file;
+use compass_registry::internal::ChunkReader;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
@@ -134,6 +134,7 @@ impl BundleSource for Bytes {
 #[derive(Debug, Clone)]
 pub struct LocalFile {
     file: Arc<File>,
+    reader: ChunkReader,
     path: PathBuf,
     size: u64,
 }
@@ -156,7 +157,7 @@ impl LocalFile {
         if !metadata.is_file() {
             return Err(Error::not_a_bundle(path.display(), "it is not a file"));
         }
-        Ok(Self { file: Arc::new(file), path: path.to_owned(), size: metadata.len() })
+        Ok(Self::new(file, path.to_owned(), metadata.len()))
     }
 
     /// Creates the reader of a temporary file without a name. This blocks.
@@ -164,7 +165,11 @@ impl LocalFile {
     pub(crate) fn unnamed(file: File) -> Result<Self, Error> {
         let path = std::env::temp_dir();
         let size = file.metadata().map_err(Error::io("open a file in", &path))?.len();
-        Ok(Self { file: Arc::new(file), path, size })
+        Ok(Self::new(file, path, size))
+    }
+
+    fn new(file: File, path: PathBuf, size: u64) -> Self {
+        Self { file: Arc::new(file), reader: ChunkReader::default(), path, size }
     }
 
     /// The path.
@@ -201,7 +206,7 @@ impl BundleSource for LocalFile {
     }
 
     fn read_stream(self: Arc<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
-        let chunks = stream_file(Arc::clone(&self.file), self.path.clone(), range);
+        let chunks = self.reader.stream(Arc::clone(&self.file), self.path.clone(), range);
         chunks.map(|chunk| chunk.map_err(Error::from)).boxed()
     }
 

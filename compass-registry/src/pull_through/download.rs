@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use super::{Counters, PullThroughCache, unnamed_blob};
-use crate::storage::chunked_read::stream_file;
+use crate::storage::ChunkReader;
 use crate::{ByteStream, Descriptor, Digest, Error, Repository, open_blob};
 
 /// The minimum size of a write in bytes, except for the last one.
@@ -24,6 +24,7 @@ const WRITE: usize = 256 << 10;
 #[derive(Debug)]
 pub(super) struct Download {
     file: Arc<File>,
+    reader: ChunkReader,
     path: PathBuf,
     /// The name of the file, which is removed if it is not taken.
     unfinished: Mutex<Option<TempPath>>,
@@ -68,7 +69,7 @@ impl Download {
             }
             let end = written_after(range.start, &mut progress).await?.min(range.end);
             let (file, path) = (Arc::clone(&download.file), download.path.clone());
-            let part = stream_file(file, path, range.start..end);
+            let part = download.reader.stream(file, path, range.start..end);
             Ok(Some((part, (download, progress, end..range.end))))
         });
         parts.try_flatten().boxed()
@@ -83,7 +84,7 @@ impl Download {
             }
             Ok(offset)
         });
-        let written = written.await.map_err(std::io::Error::from).and_then(|written| written);
+        let written = written.await.map_err(std::io::Error::from).flatten();
         let failed = |error| Error::io(format!("cannot write {}", self.path.display()), error);
         let offset = written.map_err(failed)?;
         self.progress.send_replace(Progress::Written(offset));
@@ -124,6 +125,7 @@ impl PullThroughCache {
         let (file, unfinished) = self.0.disk.create_unfinished().await?;
         let new = Arc::new(Download {
             file: Arc::new(file),
+            reader: self.0.disk.reader(),
             path: unfinished.to_path_buf(),
             unfinished: Mutex::new(Some(unfinished)),
             progress: watch::Sender::new(Progress::Written(0)),

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Upload;
-use super::chunked_read::read_chunks;
+use super::chunked_read::ChunkReader;
 use crate::direct_io::{AlignedBuffer, DirectFile};
 use crate::{Algorithm, ByteStream, Digest, Error, Hasher};
 
@@ -32,6 +32,7 @@ pub(crate) struct BlobFiles {
     directory: PathBuf,
     unfinished: PathBuf,
     cache_policy: CachePolicy,
+    pub(crate) reader: ChunkReader,
 }
 
 /// Whether written blobs stay in the page cache.
@@ -150,7 +151,12 @@ impl BlobFiles {
     /// Opens the blobs in `root/blobs`. Unfinished uploads are stored in `unfinished`, which must
     /// be on the same file system.
     pub(crate) fn new(root: &Path, unfinished: PathBuf, cache_policy: CachePolicy) -> Self {
-        Self { directory: root.join("blobs"), unfinished, cache_policy }
+        Self {
+            directory: root.join("blobs"),
+            unfinished,
+            cache_policy,
+            reader: ChunkReader::default(),
+        }
     }
 
     pub(crate) async fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
@@ -167,7 +173,7 @@ impl BlobFiles {
         digest: &Digest,
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
-        read_chunks(self.path(digest), range).await.map_err(|error| match error {
+        self.reader.open(self.path(digest), range).await.map_err(|error| match error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Error::NotFound { what: digest.to_string() }
             }
@@ -271,7 +277,7 @@ pub(super) async fn persist(
         sync()?;
         unfinished.persist(&path).map_err(|error| error.error)
     });
-    let persisted = persisted.await.map_err(io::Error::from).and_then(|persisted| persisted);
+    let persisted = persisted.await.map_err(io::Error::from).flatten();
     persisted.map_err(|error| Error::io(format!("cannot write {shown}"), error))
 }
 

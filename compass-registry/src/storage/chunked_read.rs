@@ -26,39 +26,46 @@ const CHUNK_OF_FEW: usize = 128 << 10;
 /// The number of readers with larger chunks.
 const FEW_READERS: usize = 16;
 
-/// The readers of this process.
-static READERS: AtomicUsize = AtomicUsize::new(0);
-
-/// Reads a range of a file, up to the end of the file at most.
-pub(crate) async fn read_chunks(path: PathBuf, range: Range<u64>) -> Result<ByteStream, Error> {
-    let opened = path.clone();
-    let open = move || -> io::Result<_> {
-        let file = File::open(opened)?;
-        let size = file.metadata()?.len();
-        Ok((file, size))
-    };
-    let opened = spawn_blocking(open).await.map_err(io::Error::from).and_then(|opened| opened);
-    let (file, size) = opened.map_err(|error| failed(&path, error))?;
-    Ok(stream_file(Arc::new(file), path, range.start..range.end.min(size)))
+/// Reads files in chunks. Clones share the number of their readers.
+#[derive(Debug, Clone, Default)]
+pub struct ChunkReader {
+    readers: Arc<AtomicUsize>,
 }
 
-/// Reads a range of an open file in chunks; `path` names it in errors.
-///
-/// The stream yields [`Error::Io`] if the file is shorter than the range.
-pub fn stream_file(file: Arc<File>, path: PathBuf, range: Range<u64>) -> ByteStream {
-    let chunk = match READERS.fetch_add(1, Ordering::Relaxed) {
-        ..FEW_READERS => CHUNK_OF_FEW,
-        _ => CHUNK,
-    };
-    let reader = Reader { file, rest: range, chunk, memory: BufferPool::default() };
-    let pieces = stream::try_unfold(reader, move |reader| {
-        let path = path.clone();
-        async move { reader.next().await.map_err(|error| failed(&path, error)) }
-    });
-    pieces.boxed()
+impl ChunkReader {
+    /// Reads a range of a file, up to the end of the file at most.
+    pub(crate) async fn open(&self, path: PathBuf, range: Range<u64>) -> Result<ByteStream, Error> {
+        let opened = path.clone();
+        let open = move || -> io::Result<_> {
+            let file = File::open(opened)?;
+            let size = file.metadata()?.len();
+            Ok((file, size))
+        };
+        let opened = spawn_blocking(open).await.map_err(io::Error::from).flatten();
+        let (file, size) = opened.map_err(|error| failed(&path, error))?;
+        Ok(self.stream(Arc::new(file), path, range.start..range.end.min(size)))
+    }
+
+    /// Reads a range of an open file; `path` names it in errors.
+    ///
+    /// The stream yields [`Error::Io`] if the file is shorter than the range.
+    pub fn stream(&self, file: Arc<File>, path: PathBuf, range: Range<u64>) -> ByteStream {
+        let chunk = match self.readers.fetch_add(1, Ordering::Relaxed) {
+            ..FEW_READERS => CHUNK_OF_FEW,
+            _ => CHUNK,
+        };
+        let readers = Arc::clone(&self.readers);
+        let reader = Reader { readers, file, rest: range, chunk, memory: BufferPool::default() };
+        let pieces = stream::try_unfold(reader, move |reader| {
+            let path = path.clone();
+            async move { reader.next().await.map_err(|error| failed(&path, error)) }
+        });
+        pieces.boxed()
+    }
 }
 
 struct Reader {
+    readers: Arc<AtomicUsize>,
     file: Arc<File>,
     rest: Range<u64>,
     /// Bytes per chunk.
@@ -68,7 +75,7 @@ struct Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        READERS.fetch_sub(1, Ordering::Relaxed);
+        self.readers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -118,12 +125,13 @@ mod tests {
     use super::*;
 
     async fn part(path: &Path, range: Range<u64>) -> Result<Vec<u8>, Error> {
-        let pieces: Vec<_> = read_chunks(path.to_owned(), range).await?.try_collect().await?;
+        let pieces: Vec<_> =
+            ChunkReader::default().open(path.to_owned(), range).await?.try_collect().await?;
         Ok(pieces.concat())
     }
 
     #[tokio::test]
-    async fn read_chunks_stops_at_file_end() {
+    async fn open_range_stops_at_file_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blob");
         let content: Vec<u8> = (0..=3 * CHUNK).map(|n| (n / 7).to_le_bytes()[0]).collect();
@@ -137,12 +145,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn read_chunks_incomplete_file_fails() {
+    async fn open_incomplete_file_fails() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blob");
         assert!(matches!(part(&path, 0..1).await, Err(Error::NotFound { .. })));
         std::fs::write(&path, vec![1; 4 * CHUNK]).unwrap();
-        let mut pieces = read_chunks(path.clone(), 0..u64::MAX).await.unwrap();
+        let mut pieces = ChunkReader::default().open(path.clone(), 0..u64::MAX).await.unwrap();
         assert!(pieces.next().await.unwrap().is_ok());
         File::options().write(true).open(&path).unwrap().set_len(CHUNK as u64).unwrap();
         assert!(pieces.any(async |piece| piece.is_err()).await);

@@ -153,11 +153,7 @@ impl Diagnosis<'_> {
         is_required: bool,
         result: Result<Result<String, String>, RequestError>,
     ) -> bool {
-        self.push(
-            name,
-            is_required,
-            result.map_err(|error| describe(&error)).and_then(|result| result),
-        )
+        self.push(name, is_required, result.map_err(|error| describe(&error)).flatten())
     }
 
     fn push(

@@ -8,8 +8,8 @@ use tempfile::TempPath;
 use tokio::task::spawn_blocking;
 
 use super::{DiskStorage, remove, write_atomic};
-use crate::storage::Storage as _;
 use crate::storage::blob_files::persist;
+use crate::storage::{ChunkReader, Storage as _};
 use crate::{Algorithm, Digest, Error, Repository};
 
 impl DiskStorage {
@@ -48,6 +48,11 @@ impl DiskStorage {
             remove(&self.manifest_file(&repository, digest)).await?;
         }
         remove(&self.blobs.path(digest)).await.map(drop)
+    }
+
+    /// The reader of the files in this storage.
+    pub(crate) fn reader(&self) -> ChunkReader {
+        self.blobs.reader.clone()
     }
 
     /// Creates a file for a blob that arrives. It is removed unless it is adopted.

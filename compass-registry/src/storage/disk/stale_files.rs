@@ -16,7 +16,7 @@ pub(super) async fn remove(root: &Path, repositories: &Path) -> Result<(), Error
         }
         Ok(())
     });
-    let removed = removing.await.map_err(std::io::Error::from).and_then(|removed| removed);
+    let removed = removing.await.map_err(std::io::Error::from).flatten();
     removed.map_err(|error| Error::io(format!("cannot clean up {}", root.display()), error))
 }
 
