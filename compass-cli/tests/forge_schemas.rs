@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 #[allow(clippy::redundant_closure_for_method_calls, clippy::implicit_clone, clippy::unused_self)]
 mod forge_server;
+mod machine;
 
 use forge_server::{ForgeServer, REPOSITORY, TOKEN};
 
@@ -20,9 +21,7 @@ struct Schemas(Value);
 impl Schemas {
     fn open() -> Option<Self> {
         let Ok(path) = std::env::var("COMPASS_FORGE_SCHEMAS") else {
-            let required = std::env::var("COMPASS_INTEROP").is_ok_and(|value| value == "required");
-            assert!(!required, "COMPASS_FORGE_SCHEMAS is not set");
-            eprintln!("SKIPPED: COMPASS_FORGE_SCHEMAS is not set");
+            machine::skip("a file in COMPASS_FORGE_SCHEMAS");
             return None;
         };
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));

@@ -1,6 +1,8 @@
 //! `compass serve --writable`: the data after a kill, a full disk, and the exit.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod machine;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,6 +14,8 @@ use compass_registry::storage::MemoryStorage;
 use compass_registry::testing::{SampleImage, read_image};
 use compass_registry::{Destination, Digest, Error, ImageRef, Repository, RetryPolicy, Tag, copy};
 use futures_util::future::join_all;
+
+use machine::SmallDisk;
 
 /// Starts the server; returns the process and its host.
 fn serve(directory: &Path) -> (Child, String) {
@@ -129,14 +133,7 @@ fn serve_terminated_exits_0() {
 #[tokio::test(flavor = "multi_thread")]
 async fn serve_full_disk_is_temporary() {
     let small = tempfile::tempdir().unwrap();
-    let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
-        .arg(small.path())
-        .output();
-    if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: a full disk needs the right to mount a small one");
-        return;
-    }
+    let Some(disk) = SmallDisk::mount(small.path(), "2m") else { return };
     let (mut server, host) = serve(&small.path().join("registry"));
     let client = Client::new(&host, ClientOptions::default()).unwrap();
     let large = SampleImage::new(1, &[12_000_000]);
@@ -148,7 +145,7 @@ async fn serve_full_disk_is_temporary() {
     let afterwards = push(&client, 7).await;
     server.kill().unwrap();
     server.wait().unwrap();
-    assert!(Command::new("umount").arg(small.path()).status().unwrap().success());
+    drop(disk);
     let error = pushed.unwrap_err();
     let mut chain = vec![error.to_string()];
     let mut source = std::error::Error::source(&error);

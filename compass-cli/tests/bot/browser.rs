@@ -8,29 +8,17 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::machine::{has, skip};
 use crate::scene;
 use crate::server::{Bot, eventually};
 use crate::world::World;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bot/browser.mjs");
 
-/// Prints that the test is skipped, or fails if it must not be.
-fn skip(missing: &str) {
-    let required = std::env::var("COMPASS_INTEROP").is_ok_and(|value| value == "required");
-    assert!(!required, "{missing} is missing");
-    eprintln!("SKIPPED: this needs {missing}, which this machine lacks");
-}
-
-fn has(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
-}
-
 #[test]
 fn board_in_browser_has_no_problems() {
-    for program in ["node", "chromium"] {
-        if !has(program) {
-            return skip(program);
-        }
+    if !["node", "chromium"].iter().all(|program| has(program, &["--version"])) {
+        return;
     }
     let Some(axe) = std::env::var_os("COMPASS_AXE").map(PathBuf::from) else {
         return skip("axe-core in COMPASS_AXE");

@@ -9,6 +9,8 @@ mod deliveries;
 mod forge_server;
 mod histories;
 mod journal;
+#[path = "../machine/mod.rs"]
+mod machine;
 mod scene;
 mod server;
 mod work;

@@ -1,24 +1,17 @@
 //! Rendered files of the example repository, handed to `kubectl`.
 
 use std::path::Path;
-use std::process::Command;
 
 use compass_registry::testing::SampleImage;
 use serde_json::Value;
 
 use super::Site;
+use super::machine::has;
 
 /// Returns the path of `kubectl`; `None` if it is missing and `COMPASS_INTEROP` does not require it.
 fn kubectl() -> Option<String> {
     let program = std::env::var("COMPASS_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
-    let version = Command::new(&program).args(["version", "--client"]).output();
-    if version.is_ok_and(|output| output.status.success()) {
-        return Some(program);
-    }
-    let required = std::env::var("COMPASS_INTEROP").is_ok_and(|value| value == "required");
-    assert!(!required, "missing here: {program}");
-    eprintln!("SKIPPED: this needs {program}, which this machine lacks");
-    None
+    has(&program, &["version", "--client"]).then_some(program)
 }
 
 /// Copies a directory.

@@ -7,6 +7,8 @@ mod hand_over;
 mod hostile;
 mod killed;
 mod kubectl;
+#[path = "../machine/mod.rs"]
+mod machine;
 mod registry;
 mod transfers;
 #[path = "../packaging/world.rs"]

@@ -4,6 +4,8 @@
 mod gate;
 mod history;
 mod image_set;
+#[path = "../machine/mod.rs"]
+mod machine;
 mod outputs;
 mod platforms;
 mod recompress;
@@ -16,6 +18,7 @@ use std::process::{Command, Stdio};
 use compass_registry::testing::{SampleImage, random_bytes};
 use serde_json::{Value, json};
 
+use machine::SmallDisk;
 use world::{World, ran};
 
 const BUNDLE: &str = "compass-plugins-web-v1.0.0.tar.gz";
@@ -375,16 +378,11 @@ fn extract_layout_full_disk_removes_temporaries() {
     assert_eq!(world.package("web", &["-o", "out"]).code, 0);
     let small = world.path("small");
     std::fs::create_dir(&small).unwrap();
-    let mount = |size| ["-t", "tmpfs", "-o", size, "tmpfs"];
-    let mounted = Command::new("mount").args(mount("size=4m")).arg(&small).output();
-    if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: a full disk needs the right to mount a small one");
-        return;
-    }
+    let Some(disk) = SmallDisk::mount(&small, "4m") else { return };
     let bundle = format!("out/{BUNDLE}");
     let ran = world.run(&["extract", &bundle, "--image", "web", "--layout", "-o", "small/layout"]);
     let found = Command::new("find").arg(&small).args(["-name", ".*"]).output().unwrap();
-    assert!(Command::new("umount").arg(&small).status().unwrap().success());
+    drop(disk);
     assert_eq!(ran.code, 3, "{}", ran.error);
     assert!(ran.error.contains("No space left"), "{}", ran.error);
     assert_eq!(String::from_utf8_lossy(&found.stdout), "");

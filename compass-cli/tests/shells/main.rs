@@ -3,11 +3,16 @@
 //! If a shell or `man` is missing, its test is skipped, unless `COMPASS_INTEROP=required` is set, as in CI.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../machine/mod.rs"]
+mod machine;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+
+use machine::has;
 
 const COMPASS: &str = env!("CARGO_BIN_EXE_compass");
 
@@ -23,17 +28,6 @@ fn stdout(arguments: &[&str]) -> String {
     let output = compass(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
-}
-
-/// Whether a program is installed. Prints that the test is skipped if it is not.
-fn has(program: &str) -> bool {
-    if Command::new(program).arg("--version").output().is_ok() {
-        return true;
-    }
-    let required = std::env::var("COMPASS_INTEROP").is_ok_and(|value| value == "required");
-    assert!(!required, "{program} is missing");
-    eprintln!("SKIPPED: this needs {program}, which this machine lacks");
-    false
 }
 
 /// Runs a script of a shell, in a directory with the completions.
@@ -97,7 +91,7 @@ fn help_fits_small_terminal() {
 
 #[test]
 fn completions_load_in_bash() {
-    if has("bash") {
+    if has("bash", &["--version"]) {
         let script = "source ./_compass; COMP_WORDS=(compass ver) COMP_CWORD=1; _compass compass ver; \
                       printf '%s\n' \"${COMPREPLY[@]}\"";
         assert_eq!(shell("bash", &["--norc"], script), "verify\nversion\n");
@@ -106,7 +100,7 @@ fn completions_load_in_bash() {
 
 #[test]
 fn completions_load_in_zsh() {
-    if has("zsh") {
+    if has("zsh", &["--version"]) {
         let script = "fpath=($PWD $fpath); autoload -U compinit; compinit -u -D; \
                       print ${_comps[compass]}; autoload +X _compass; \
                       functions _compass | grep -q verify && print loaded";
@@ -116,7 +110,7 @@ fn completions_load_in_zsh() {
 
 #[test]
 fn completions_load_in_fish() {
-    if has("fish") {
+    if has("fish", &["--version"]) {
         let found = shell("fish", &["--no-config"], "source ./_compass; complete -C 'compass ver'");
         let names: Vec<&str> = found.lines().filter_map(|line| line.split('\t').next()).collect();
         assert_eq!(names, ["verify", "version"]);
@@ -145,7 +139,7 @@ fn man_page_of_every_command_is_written() {
 
 #[test]
 fn man_pages_render_without_warnings() {
-    if !has("man") {
+    if !has("man", &["--version"]) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();

@@ -6,6 +6,8 @@
 
 mod documents;
 mod kills;
+#[path = "../machine/mod.rs"]
+mod machine;
 mod memory;
 mod shards;
 mod traffic;
