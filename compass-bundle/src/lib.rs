@@ -55,4 +55,5 @@ pub use write::{
 #[doc(hidden)]
 pub mod internal {
     pub use crate::extract::{write_file, write_file_below};
+    pub use crate::write::require_space;
 }

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use compass_registry::{Digest, ImageSource, NoProgress, Progress, setters};
+use rustix::fs::StatVfs;
 use tokio::sync::mpsc::{channel, unbounded_channel};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -158,7 +159,10 @@ pub(crate) async fn write_file(
         resumed => options.progress.resumed(resumed),
     }
     let file = part.handle()?;
-    require_space(&file, part.part(), plan.size())?;
+    // `st_blocks` counts 512 bytes on every system.
+    let written = file.metadata().map_err(Error::io("read", part.part()))?.blocks() * 512;
+    let needed = plan.size().saturating_sub(written);
+    require_space(rustix::fs::fstatvfs(&file), part.part(), needed)?;
     file.set_len(plan.size()).map_err(Error::io("write", part.part()))?;
     options.progress.add_total(plan.size());
     let digest = run_pipeline(plan, source, &output, options).await?;
@@ -245,18 +249,20 @@ async fn open_part(Target { path, overwrite }: Target<'_>) -> Result<PartFile, E
     Ok(part)
 }
 
-/// Fails before a request is made if the disk is too small.
-fn require_space(file: &File, path: &Path, size: u64) -> Result<(), Error> {
-    let metadata = file.metadata().map_err(Error::io("read", path))?;
-    // `st_blocks` counts 512 bytes on every system.
-    let needed = size.saturating_sub(metadata.blocks() * 512);
-    // Some file systems do not report their free space.
-    let Ok(system) = rustix::fs::fstatvfs(file) else { return Ok(()) };
-    let free = system.f_bavail.saturating_mul(system.f_frsize);
-    if needed > free {
-        return Err(Error::NoSpace { path: path.to_owned(), needed, free });
+/// Fails if the file system at a path has less than `needed` free bytes.
+///
+/// # Errors
+/// [`Error::NoSpace`]. Some file systems do not report their free space: then there is no error.
+pub fn require_space(
+    system: rustix::io::Result<StatVfs>,
+    path: &Path,
+    needed: u64,
+) -> Result<(), Error> {
+    let free = system.map_or(u64::MAX, |system| system.f_bavail.saturating_mul(system.f_frsize));
+    match needed > free {
+        true => Err(Error::NoSpace { path: path.to_owned(), needed, free }),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// Checks the configurations, syncs the file to the disk and renames it to its final name.

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use compass_bundle::internal::require_space;
 use rustix::fs::Access;
 
 use crate::error::{CliError, Result};
@@ -76,16 +77,7 @@ pub(crate) fn require_creatable(directory: &Path, size: u64) -> Result<()> {
         let error = io::Error::from(error);
         CliError::usage(format!("cannot write to {}: {error}", existing.display()))
     })?;
-    // Some file systems do not report their free space.
-    let Ok(system) = rustix::fs::statvfs(existing) else { return Ok(()) };
-    let free = system.f_bavail.saturating_mul(system.f_frsize);
-    match size > free {
-        true => {
-            let path = directory.to_owned();
-            Err(compass_bundle::Error::NoSpace { path, needed: size, free }.into())
-        }
-        false => Ok(()),
-    }
+    Ok(require_space(rustix::fs::statvfs(existing), directory, size)?)
 }
 
 /// Whether the path exists and is neither a regular file nor a directory.

@@ -31,10 +31,26 @@ pub(crate) enum ImageOrigin<'o> {
 /// The options of [`plan`].
 pub(crate) struct Options<'o> {
     pub(crate) origin: ImageOrigin<'o>,
+    /// The last change of the files; `None` to read it.
+    pub(crate) change: Option<&'o LastChange>,
     pub(crate) platforms: Platforms,
     pub(crate) allow_other_platform: bool,
     pub(crate) include_archives: bool,
     pub(crate) jobs: usize,
+}
+
+impl Options<'_> {
+    /// Packages the images of the release registry for the default platform.
+    pub(crate) fn new(repository: &Repository, jobs: usize) -> Result<Self> {
+        Ok(Self {
+            origin: ImageOrigin::Release,
+            change: None,
+            platforms: platforms(repository, None)?,
+            allow_other_platform: false,
+            include_archives: false,
+            jobs,
+        })
+    }
 }
 
 /// A planned bundle, and the source of its blobs.
@@ -52,18 +68,10 @@ pub(crate) async fn plan(
     registries: &Registries,
     output: &Output,
 ) -> Result<PlannedBundle> {
-    let change = LastChange::read(repository, &release.paths, output)?;
-    plan_at(&change, (repository, release), options, registries, output).await
-}
-
-/// As [`plan`], for files whose last change is known.
-pub(crate) async fn plan_at(
-    change: &LastChange,
-    (repository, release): (&Repository, ReleaseContents),
-    options: &Options<'_>,
-    registries: &Registries,
-    output: &Output,
-) -> Result<PlannedBundle> {
+    let change = match options.change {
+        Some(change) => change,
+        None => &LastChange::read(repository, &release.paths, output)?,
+    };
     if release.images.is_empty() {
         return Err(CliError::check_failed(format!("{} has no image", release.name)));
     }

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::global_args::GlobalArgs;
 use crate::image_transfer::{Job, Sums, transfers_of};
 use crate::output::Output;
-use crate::packaging::{self, LastChange, Options, PlannedBundle, write_to_store};
+use crate::packaging::{self, Options, PlannedBundle, write_to_store};
 use crate::registries::Registries;
 use crate::release_contents::ReleaseContents;
 use crate::repository::Repository;
@@ -74,11 +74,10 @@ impl<'r> ReleaseSteps<'r> {
     pub(crate) async fn plan(
         &self,
         contents: ReleaseContents,
-        change: &LastChange,
         options: &Options<'_>,
     ) -> Result<PlannedBundle> {
-        let files = (self.repository, contents);
-        packaging::plan_at(change, files, options, &self.registries, self.output).await
+        let Self { repository, output, registries, .. } = self;
+        packaging::plan(repository, contents, options, registries, output).await
     }
 
     /// Finds the bundle of a plan in the store. A bundle without `.sha256` is not completely

@@ -23,7 +23,7 @@ use crate::global_args::GlobalArgs;
 use crate::image_transfer::{ImageTransfer, ResultSlots, sync};
 use crate::output::Output;
 use crate::package_verification::verify_package;
-use crate::packaging::{self, ImageOrigin, Options, write_to_file};
+use crate::packaging::{self, Options, write_to_file};
 use crate::registries::Registries;
 use crate::repository::{Repository, TargetImage};
 
@@ -233,13 +233,7 @@ impl Demo<'_> {
         self.output.status("package: build bundles from the release registry");
         let started = Instant::now();
         let mut written = Vec::new();
-        let options = Options {
-            origin: ImageOrigin::Release,
-            platforms: packaging::platforms(self.repository, None)?,
-            allow_other_platform: false,
-            include_archives: false,
-            jobs: self.global.write_jobs(),
-        };
+        let options = Options::new(self.repository, self.global.write_jobs())?;
         for target in TARGETS {
             let release = self.repository.release_contents(&target.map(str::to_owned))?;
             let repository = self.repository;

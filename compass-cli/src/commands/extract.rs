@@ -73,21 +73,11 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         Args { file: None, image: None, yaml: false, .. } => {
             extract_all(args, out, global, output).await?
         }
-        _ => match (&open(&args.bundle, global).await?, args) {
-            (package, Args { yaml: true, .. }) => package.write_files(out).await?,
-            (package, Args { file: Some(path), .. }) => {
-                vec![write_one_file(package, path, out, global, output).await?]
-            }
-            (package, Args { layout: true, image, .. }) => {
-                let image = find_image(package, image.as_deref().unwrap_or_default(), output)?;
-                vec![write_layout((package, &image), args.output.as_deref(), global, output).await?]
-            }
-            (package, Args { image, .. }) => {
-                let image = find_image(package, image.as_deref().unwrap_or_default(), output)?;
-                let name = archive_name(&image);
-                vec![write_archive((package, &image), &name, out, global, output).await?]
-            }
-        },
+        Args { yaml: true, .. } => open(&args.bundle, global).await?.write_files(out).await?,
+        _ => {
+            let package = open(&args.bundle, global).await?;
+            vec![Extractor { package: &package, global, output }.extract_one(args, out).await?]
+        }
     };
     output.result(
         || json!({"paths": paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()}),
@@ -108,16 +98,15 @@ async fn extract_to_stdout(args: &Args, global: &GlobalArgs, output: &Output) ->
             return Err(CliError::usage(message).hint(hint));
         }
     };
-    let image = match args {
-        Args { file: Some(path), .. } => package.image_at(path),
-        Args { image, .. } => {
-            Some(find_image(&package, image.as_deref().unwrap_or_default(), output)?)
-        }
+    let extractor = Extractor { package: &package, global, output };
+    let (image, path) = match &args.file {
+        Some(path) => (package.image_at(path), path.as_str()),
+        None => (Some(extractor.find_image(args)?), ""),
     };
-    let size = match (image, &args.file) {
-        (Some(image), _) => stream_archive((&package, &image), output).await?,
-        (None, path) => {
-            let bytes = package.file(path.as_deref().unwrap_or_default()).await?;
+    let size = match image {
+        Some(image) => extractor.stream_archive(&image).await?,
+        None => {
+            let bytes = package.file(path).await?;
             write_stdout(&bytes).await?;
             bytes.len() as u64
         }
@@ -133,17 +122,6 @@ fn refuse_terminal() -> Result<()> {
         return Err(CliError::usage(message).hint("use `-o FILE`, or redirect the output"));
     }
     Ok(())
-}
-
-async fn stream_archive((package, image): (&Package, &Image<'_>), output: &Output) -> Result<u64> {
-    refuse_terminal()?;
-    let shown = output.progress("extract");
-    let (mut stdout, progress) = (tokio::io::stdout(), shown.shared());
-    let to = OutputStream::new(&mut stdout, Path::new(STDOUT));
-    let written = image.stream_archive(to, &*progress).await;
-    drop(shown);
-    check_damage(package, written.as_ref().err(), output).await?;
-    Ok(written?)
 }
 
 async fn write_stdout(bytes: &[u8]) -> Result<()> {
@@ -195,30 +173,81 @@ fn target_path(output: &Path, path: &str) -> Result<PathBuf> {
     Ok(if output.is_dir() { output.join(name) } else { output.to_owned() })
 }
 
-/// Writes the file at a path, which may be an image archive of a bundle.
-async fn write_one_file(
-    package: &Package,
-    path: &str,
-    out: &Path,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<PathBuf> {
-    if let Some(image) = package.image_at(path) {
-        return write_archive((package, &image), path, out, global, output).await;
-    }
-    let content = package.file(path).await?;
-    let target = target_path(out, path)?;
-    let file = package.files().into_iter().find(|file| file.path == path);
-    let mode = file.and_then(|file| file.mode).unwrap_or(0o644);
-    write_file(&target, &content, mode)?;
-    Ok(target)
+/// Extracts one file or image of a package.
+struct Extractor<'e> {
+    package: &'e Package,
+    global: &'e GlobalArgs,
+    output: &'e Output,
 }
 
-/// Finds an image by name; prints the notes about it as warnings.
-fn find_image<'p>(package: &'p Package, name: &str, output: &Output) -> Result<Image<'p>> {
-    let image = package.image_named(name)?;
-    image.notes.iter().for_each(|note| output.warn(note));
-    Ok(image)
+impl Extractor<'_> {
+    /// Writes what the arguments select to a file or a directory, and returns its path.
+    async fn extract_one(&self, args: &Args, out: &Path) -> Result<PathBuf> {
+        if let Some(path) = &args.file {
+            return self.write_file(path, out).await;
+        }
+        let image = self.find_image(args)?;
+        match args.layout {
+            true => self.write_layout(&image, args.output.as_deref()).await,
+            false => self.write_archive(&image, &archive_name(&image), out).await,
+        }
+    }
+
+    /// Finds the image of `--image`; prints the notes about it as warnings.
+    fn find_image(&self, args: &Args) -> Result<Image<'_>> {
+        let image = self.package.image_named(args.image.as_deref().unwrap_or_default())?;
+        image.notes.iter().for_each(|note| self.output.warn(note));
+        Ok(image)
+    }
+
+    /// Writes the file at a path, which may be an image archive of a bundle.
+    async fn write_file(&self, path: &str, out: &Path) -> Result<PathBuf> {
+        if let Some(image) = self.package.image_at(path) {
+            return self.write_archive(&image, path, out).await;
+        }
+        let content = self.package.file(path).await?;
+        let target = target_path(out, path)?;
+        let file = self.package.files().into_iter().find(|file| file.path == path);
+        let mode = file.and_then(|file| file.mode).unwrap_or(0o644);
+        write_file(&target, &content, mode)?;
+        Ok(target)
+    }
+
+    async fn write_archive(&self, image: &Image<'_>, name: &str, out: &Path) -> Result<PathBuf> {
+        let target = target_path(out, name)?;
+        let progress = self.output.progress(name);
+        let options = self.global.write_options(progress.shared());
+        let written = image.write_archive(&target, &options).await;
+        drop((options, progress));
+        self.checked(written).await?;
+        Ok(target)
+    }
+
+    async fn write_layout(&self, image: &Image<'_>, out: Option<&Path>) -> Result<PathBuf> {
+        let path = out.unwrap_or(Path::new(image.reference.repository().name()));
+        let progress = self.output.progress("extract");
+        let options = self.global.copy_options(progress.shared());
+        let copied = copy_image(image, Arc::new(OciLayout::new(path)), &options).await;
+        drop((options, progress));
+        self.checked(copied).await?;
+        Ok(path.to_owned())
+    }
+
+    async fn stream_archive(&self, image: &Image<'_>) -> Result<u64> {
+        refuse_terminal()?;
+        let shown = self.output.progress("extract");
+        let (mut stdout, progress) = (tokio::io::stdout(), shown.shared());
+        let to = OutputStream::new(&mut stdout, Path::new(STDOUT));
+        let written = image.stream_archive(to, &*progress).await;
+        drop(shown);
+        self.checked(written).await
+    }
+
+    /// Replaces the error of a damaged package with the damage.
+    async fn checked<T>(&self, result: std::result::Result<T, compass_bundle::Error>) -> Result<T> {
+        check_damage(self.package, result.as_ref().err(), self.output).await?;
+        Ok(result?)
+    }
 }
 
 /// The file name of the archive: with the tag, or with the first digits of the digest.
@@ -230,38 +259,4 @@ fn archive_name(image: &Image<'_>) -> String {
         (None, None) => "latest".to_owned(),
     };
     format!("{}-{version}-image.tar.gz", reference.repository().name())
-}
-
-async fn write_archive(
-    (package, image): (&Package, &Image<'_>),
-    name: &str,
-    out: &Path,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<PathBuf> {
-    let target = target_path(out, name)?;
-    let progress = output.progress(name);
-    let options = global.write_options(progress.shared());
-    let written = image.write_archive(&target, &options).await;
-    drop((options, progress));
-    check_damage(package, written.as_ref().err(), output).await?;
-    written?;
-    Ok(target)
-}
-
-async fn write_layout(
-    (package, image): (&Package, &Image<'_>),
-    out: Option<&Path>,
-    global: &GlobalArgs,
-    output: &Output,
-) -> Result<PathBuf> {
-    let path = out.unwrap_or(Path::new(image.reference.repository().name()));
-    let progress = output.progress("extract");
-    let options = global.copy_options(progress.shared());
-    let layout = Arc::new(OciLayout::new(path));
-    let copied = copy_image(image, layout, &options).await;
-    drop((options, progress));
-    check_damage(package, copied.as_ref().err(), output).await?;
-    copied?;
-    Ok(path.to_owned())
 }

@@ -86,6 +86,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     repository.require_no_errors(&repository.files_below(&release.paths), &args.gate, output)?;
     let options = Options {
         origin: args.from.as_ref().map_or(ImageOrigin::Release, ImageOrigin::Other),
+        change: None,
         platforms: packaging::platforms(&repository, args.platform.platform.as_deref())?,
         allow_other_platform: args.platform.allows_others(),
         include_archives: args.include_archives,

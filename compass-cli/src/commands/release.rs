@@ -156,12 +156,13 @@ impl<'r> Release<'r> {
         let ReleaseSteps { repository, global, output, .. } = self.steps;
         let options = Options {
             origin,
+            change: Some(change),
             platforms: packaging::platforms(repository, platform.platform.as_deref())?,
             allow_other_platform: platform.allows_others(),
             include_archives: *include_archives,
             jobs: global.write_jobs(),
         };
-        let bundle = self.steps.plan(release, change, &options).await?;
+        let bundle = self.steps.plan(release, &options).await?;
         warn_of_zstd(&bundle.plan, false, output);
         Ok(bundle)
     }

@@ -128,7 +128,7 @@ fn requested(args: &Args, repository: &Repository) -> Result<(Vec<ImageTransfer>
         Some(named) => named.split(',').map(str::parse).collect::<Result<_, _>>()?,
     };
     let transfers = lists.into_iter().flat_map(|list| list.transfers).collect();
-    let transfers = distinct(rebase(transfers, (args.from.as_ref(), args.to.as_ref()))?)?;
+    let transfers = distinct(rebase(transfers, args.from.as_ref(), args.to.as_ref())?)?;
     Ok((transfers, platforms))
 }
 
@@ -145,7 +145,8 @@ fn listed_platforms(lists: &[ImageList]) -> Result<Vec<Platform>> {
 /// Replaces the registries of transfers with those of `--from` and `--to`.
 pub(crate) fn rebase(
     transfers: Vec<ImageTransfer>,
-    (from, to): (Option<&RegistryPrefix>, Option<&RegistryPrefix>),
+    from: Option<&RegistryPrefix>,
+    to: Option<&RegistryPrefix>,
 ) -> Result<Vec<ImageTransfer>> {
     let rebased = |transfer: ImageTransfer| {
         let place = |reference: &Reference, prefix: Option<&RegistryPrefix>| {

@@ -43,7 +43,7 @@ impl OwnLabels<'_> {
                         .iter()
                         .find(|step| step.from.as_deref() == from && step.to == to);
                     let who = step.map(|step| step.who.as_slice()).unwrap_or_default();
-                    grants.push(self.grant(facts, (to, who), at, &files));
+                    grants.push(self.grant(facts, to, who, at, &files));
                 }
                 from = Some(to);
             }
@@ -59,13 +59,7 @@ impl OwnLabels<'_> {
     }
 
     /// The grant of a step to the first request that could have moved the pull request.
-    fn grant(
-        &self,
-        facts: &Facts,
-        (to, who): (&str, &[Role]),
-        at: Timestamp,
-        files: &str,
-    ) -> Grant {
+    fn grant(&self, facts: &Facts, to: &str, who: &[Role], at: Timestamp, files: &str) -> Grant {
         let mut grant = Grant::new(to, &facts.author, files);
         if requests(&facts.body, to) && facts.has_role(&facts.author, who) {
             return grant;

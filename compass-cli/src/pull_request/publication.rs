@@ -6,7 +6,7 @@ use compass_registry::OnExistingTag;
 use super::{PullReview, Reviewer, TargetFacts, holds};
 use crate::error::{CliError, Result};
 use crate::output::Output;
-use crate::packaging::{self, ImageOrigin, LastChange, Options, require_commit};
+use crate::packaging::{LastChange, Options, require_commit};
 use crate::release_steps::{CheckedTarget, ReleaseSteps};
 use crate::rule_gate::GateArgs;
 
@@ -68,15 +68,10 @@ async fn publish_one(
     let store = open_store(url, &global.store_options())?;
     let change = LastChange::read(repository, &contents.paths, output)?;
     require_commit(change.commit.as_deref())?;
-    let options = Options {
-        origin: ImageOrigin::Release,
-        platforms: packaging::platforms(repository, None)?,
-        allow_other_platform: false,
-        include_archives: false,
-        jobs: global.write_jobs(),
-    };
+    let options =
+        Options { change: Some(&change), ..Options::new(repository, global.write_jobs())? };
     let published = async {
-        let bundle = steps.plan(contents, &change, &options).await?;
+        let bundle = steps.plan(contents, &options).await?;
         match steps.find_published(&*store, &bundle.plan).await? {
             Some(published) => Ok(published),
             None => steps.publish(bundle, &*store).await,

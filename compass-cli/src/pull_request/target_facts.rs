@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use super::{ReleaseSource, ReleaseTarget, Reviewer, holds};
 use crate::error::{CliError, Result};
 use crate::package_verification::verify_package;
-use crate::packaging::{self, ImageOrigin, Options};
+use crate::packaging::{self, Options};
 use crate::registries::Registries;
 use crate::release_contents::ReleaseContents;
 use crate::release_steps::{PublishedBundle, find_bundle};
@@ -146,13 +146,7 @@ async fn bundle_facts(
     reviewer: &Reviewer,
 ) -> Result<BundleFacts> {
     let repository = &source.repository;
-    let options = Options {
-        origin: ImageOrigin::Release,
-        platforms: packaging::platforms(repository, None)?,
-        allow_other_platform: false,
-        include_archives: false,
-        jobs: JOBS,
-    };
+    let options = Options::new(repository, JOBS)?;
     let output = reviewer.output.silenced();
     let planned = packaging::plan(repository, contents, &options, registries, &output).await?;
     let plan = planned.plan;

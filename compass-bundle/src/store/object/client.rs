@@ -8,14 +8,16 @@ mod signer;
 mod transport;
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::ops::Range;
 
 use bytes::Bytes;
 use compass_registry::RetryPolicy;
 use http::HeaderMap;
+use serde::de::DeserializeOwned;
 
-use self::request::Request;
 pub(super) use self::request::{Body, CompletedPart, Content, Copy, PartId};
+use self::request::{Request, UploadPosition};
 pub(super) use self::request_error::RequestError;
 use self::response::{
     CopiedPart, InitiatedUpload, ObjectsPage, PartsPage, UploadsPage, Versioning, parse, unquoted,
@@ -172,38 +174,27 @@ impl Client {
 
     /// Lists the parts of an unfinished upload.
     pub(super) async fn list_parts(&self, key: &str, upload: &str) -> Result<Vec<ListedPart>> {
-        let (mut parts, mut after) = (Vec::new(), 0);
-        for _ in 0..MAX_PAGES {
-            let request = Request::list_parts(key, upload, after);
-            let page: PartsPage = self.document(&request).await?;
-            parts.extend(page.parts);
-            match page.next_part_number_marker {
-                _ if !page.is_truncated => return Ok(parts),
-                Some(next) if next > after => after = next,
-                _ => break,
-            }
-        }
-        Err(invalid_list(&Request::list_parts(key, upload, after)))
+        let request = |after: Option<&u64>| Request::list_parts(key, upload, after.copied());
+        let read = |page: PartsPage| Page {
+            entries: page.parts,
+            is_last: !page.is_truncated,
+            next: page.next_part_number_marker,
+        };
+        self.list(request, read).await
     }
 
     /// Lists the unfinished uploads of the keys with a prefix.
     pub(super) async fn list_uploads(&self, prefix: &str) -> Result<Vec<ListedUpload>> {
-        let (mut uploads, mut after, mut seen) = (Vec::new(), None, HashSet::new());
-        for _ in 0..MAX_PAGES {
-            let request = Request::list_uploads(prefix, after.as_ref());
-            let page: UploadsPage = self.document(&request).await?;
-            uploads.extend(page.uploads);
-            let next = (page.next_key_marker, page.next_upload_id_marker);
-            if !page.is_truncated {
-                return Ok(uploads);
-            }
-            // A storage that repeats a marker would never end.
-            if !seen.insert(next.clone()) {
-                break;
-            }
-            after = Some(next);
-        }
-        Err(invalid_list(&Request::list_uploads(prefix, after.as_ref())))
+        let request = |after: Option<&UploadPosition>| Request::list_uploads(prefix, after);
+        let read = |page: UploadsPage| Page {
+            entries: page.uploads,
+            is_last: !page.is_truncated,
+            next: Some(UploadPosition {
+                key: page.next_key_marker,
+                upload_id: page.next_upload_id_marker,
+            }),
+        };
+        self.list(request, read).await
     }
 
     /// Removes an unfinished upload and its parts.
@@ -227,28 +218,49 @@ impl Client {
 
     /// Lists the objects whose keys have a prefix.
     pub(super) async fn list_objects(&self, prefix: &str) -> Result<Vec<ListedObject>> {
-        let (mut objects, mut token, mut seen) = (Vec::new(), None, HashSet::new());
+        let request = |token: Option<&String>| Request::list_objects(prefix, token);
+        let read = |page: ObjectsPage| Page {
+            entries: page.objects,
+            is_last: !page.is_truncated,
+            next: page.next_continuation_token,
+        };
+        self.list(request, read).await
+    }
+
+    /// Reads a list in pages. `request` asks for the page at a position.
+    async fn list<P: DeserializeOwned, E, N: Clone + Eq + Hash>(
+        &self,
+        request: impl Fn(Option<&N>) -> Request,
+        read: impl Fn(P) -> Page<E, N>,
+    ) -> Result<Vec<E>> {
+        let (mut entries, mut after, mut seen) = (Vec::new(), None, HashSet::new());
         for _ in 0..MAX_PAGES {
-            let request = Request::list_objects(prefix, token.as_deref());
-            let page: ObjectsPage = self.document(&request).await?;
-            objects.extend(page.objects);
-            match page.next_continuation_token {
-                _ if !page.is_truncated => return Ok(objects),
-                Some(next) if seen.insert(next.clone()) => token = Some(next),
+            let page = read(self.document(&request(after.as_ref())).await?);
+            entries.extend(page.entries);
+            match page.next {
+                _ if page.is_last => return Ok(entries),
+                // A storage that repeats a position would never end.
+                Some(next) if seen.insert(next.clone()) => after = Some(next),
                 _ => break,
             }
         }
-        Err(invalid_list(&Request::list_objects(prefix, token.as_deref())))
+        Err(RequestError::InvalidAnswer {
+            request: request(after.as_ref()).describe(),
+            reason: UNENDED_LIST.to_owned(),
+        })
     }
 
-    async fn document<T: serde::de::DeserializeOwned>(&self, request: &Request) -> Result<T> {
+    async fn document<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {
         let read = |answer: Answer| parse(&answer.body).map_err(Rejection::Invalid);
         self.transport.send(request, MAX_DOCUMENT, read).await
     }
 }
 
-fn invalid_list(request: &Request) -> RequestError {
-    RequestError::InvalidAnswer { request: request.describe(), reason: UNENDED_LIST.to_owned() }
+/// A page of a list, and the position of the next one.
+struct Page<E, N> {
+    entries: Vec<E>,
+    is_last: bool,
+    next: Option<N>,
 }
 
 /// The first byte in the `Content-Range` of an answer.

@@ -32,6 +32,12 @@ pub(super) struct SentParts {
     pub(super) transferred: Transferred,
 }
 
+/// A part that was sent, copied or already in the storage.
+struct SentPart {
+    part: CompletedPart,
+    transferred: Transferred,
+}
+
 /// The bytes that were transferred, without those of parts that the storage already had.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Transferred {
@@ -119,26 +125,23 @@ impl Target<'_> {
         upload: &Upload,
         copies: &Copies,
         part: Part,
-    ) -> Result<(CompletedPart, Transferred), RequestError> {
+    ) -> Result<SentPart, RequestError> {
         let (number, size) = (part.number, part.content.checksum.size);
-        let (mut done, mut transferred) = (None, Transferred::default());
-        if let Some(listed) = upload.listed.get(&number)
+        let mut transferred = Transferred::default();
+        let done = if let Some(listed) = upload.listed.get(&number)
             && part.content.checksum.compare(&listed.checksum()) == Comparison::Equal
         {
-            done = Some(completed(&part, listed.etag()));
+            completed(&part, listed.etag())
         } else if let Some(copied) = self.copy_part(upload, copies, &part).await {
-            (done, transferred.copied) = (Some(copied), size);
-        }
-        let done = match done {
-            Some(done) => done,
-            None => {
-                transferred.sent = size;
-                let id = PartId { upload: &upload.id, number };
-                self.client.upload_part(self.key, id, part.content).await?
-            }
+            transferred.copied = size;
+            copied
+        } else {
+            transferred.sent = size;
+            let id = PartId { upload: &upload.id, number };
+            self.client.upload_part(self.key, id, part.content).await?
         };
         self.progress.advance(size);
-        Ok((done, transferred))
+        Ok(SentPart { part: done, transferred })
     }
 
     /// Copies a part from another object, if one has its bytes.
@@ -212,10 +215,10 @@ fn completed(part: &Part, etag: &str) -> CompletedPart {
 }
 
 impl SentParts {
-    fn add(&mut self, (part, transferred): (CompletedPart, Transferred)) {
-        self.parts.push(part);
-        self.transferred.sent += transferred.sent;
-        self.transferred.copied += transferred.copied;
+    fn add(&mut self, sent: SentPart) {
+        self.parts.push(sent.part);
+        self.transferred.sent += sent.transferred.sent;
+        self.transferred.copied += sent.transferred.copied;
     }
 }
 

@@ -30,10 +30,8 @@ pub(super) async fn run(
     })?;
     let options = Options {
         origin: args.from.as_ref().map_or(ImageOrigin::Release, ImageOrigin::Other),
-        platforms: packaging::platforms(&repository, None)?,
         allow_other_platform: true,
-        include_archives: false,
-        jobs: global.write_jobs(),
+        ..Options::new(&repository, global.write_jobs())?
     };
     let published = open_store(store, &global.store_options())?.list().await?;
     let registries = Registries::new(&repository, global);

@@ -42,6 +42,13 @@ pub(in super::super) struct PartId<'i> {
     pub(in super::super) number: u64,
 }
 
+/// The last unfinished upload of a page.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in super::super) struct UploadPosition {
+    pub(in super::super) key: String,
+    pub(in super::super) upload_id: String,
+}
+
 /// A range of another object of the bucket, which is copied to a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct Copy {
@@ -159,18 +166,21 @@ impl Request {
         self.headers.keys().any(|name| name.as_str().ends_with("-copy-source"))
     }
 
-    pub(super) fn list_parts(key: &str, upload: &str, after: u64) -> Self {
+    pub(super) fn list_parts(key: &str, upload: &str, after: Option<u64>) -> Self {
         let request = Self::new(Method::GET, key).query("uploadId", upload);
         let request = request.query("max-parts", "1000");
-        if after == 0 { request } else { request.query("part-number-marker", &after.to_string()) }
+        match after {
+            Some(after) => request.query("part-number-marker", &after.to_string()),
+            None => request,
+        }
     }
 
-    pub(super) fn list_uploads(prefix: &str, after: Option<&(String, String)>) -> Self {
+    pub(super) fn list_uploads(prefix: &str, after: Option<&UploadPosition>) -> Self {
         let request = Self::new(Method::GET, "").query("uploads", "").query("prefix", prefix);
         let request = request.query("max-uploads", "1000");
         match after {
-            Some((key, upload)) => {
-                request.query("key-marker", key).query("upload-id-marker", upload)
+            Some(UploadPosition { key, upload_id }) => {
+                request.query("key-marker", key).query("upload-id-marker", upload_id)
             }
             None => request,
         }
@@ -207,7 +217,7 @@ impl Request {
         request.header("content-type", "application/xml").if_absent(provider)
     }
 
-    pub(super) fn list_objects(prefix: &str, token: Option<&str>) -> Self {
+    pub(super) fn list_objects(prefix: &str, token: Option<&String>) -> Self {
         let request = Self::new(Method::GET, "").query("list-type", "2").query("prefix", prefix);
         let request = request.query("max-keys", "1000");
         match token {
