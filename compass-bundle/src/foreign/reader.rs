@@ -4,11 +4,11 @@ use std::io::{Error, Result};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use compass_registry::{ByteStream, Error as RegistryError};
-use futures_util::{Stream, StreamExt as _, stream};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio_util::io::StreamReader;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use tokio::io::AsyncRead;
+use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::read::{BundleSource, read_exact};
 
@@ -46,13 +46,6 @@ pub(crate) fn byte_stream(
     reader: impl AsyncRead + Send + Unpin + 'static,
     what: String,
 ) -> ByteStream {
-    let chunks = stream::try_unfold((reader, what), |(mut reader, what)| async move {
-        let mut chunk = BytesMut::with_capacity(CHUNK_SIZE);
-        match reader.read_buf(&mut chunk).await {
-            Ok(0) => Ok(None),
-            Ok(_) => Ok(Some((chunk.freeze(), (reader, what)))),
-            Err(error) => Err(RegistryError::io(format!("cannot read {what}"), error)),
-        }
-    });
-    chunks.boxed()
+    let failed = move |error| RegistryError::io(format!("cannot read {what}"), error);
+    ReaderStream::with_capacity(reader, CHUNK_SIZE).map_err(failed).boxed()
 }

@@ -2,11 +2,12 @@
 //! library reads those in GNU archives.
 
 use std::collections::VecDeque;
-use std::io::{Error, ErrorKind, Result};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::io::{Error, Result};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
+use bytes::BytesMut;
+use futures_util::stream;
+use tokio::io::AsyncReadExt as _;
+use tokio_util::io::StreamReader;
 
 use super::reader::Reader;
 
@@ -63,13 +64,16 @@ impl SparseHeaders {
         for pair in self.map.chunks(2) {
             let &[offset, length] = pair else { return Err(invalid()) };
             let hole = offset.checked_sub(position).ok_or_else(invalid)?;
-            parts.extend([Part::Hole(hole), Part::Data(length)]);
+            parts.extend([
+                Part { is_hole: true, size: hole },
+                Part { is_hole: false, size: length },
+            ]);
             position = offset.checked_add(length).ok_or_else(invalid)?;
             holes = holes.checked_add(hole).ok_or_else(invalid)?;
         }
         let last = self.size.and_then(|size| size.checked_sub(position)).ok_or_else(invalid)?;
-        parts.push_back(Part::Hole(last));
-        Ok((Box::pin(Expanded { data, parts }), holes.checked_add(last).ok_or_else(invalid)?))
+        parts.push_back(Part { is_hole: true, size: last });
+        Ok((expanded(data, parts), holes.checked_add(last).ok_or_else(invalid)?))
     }
 }
 
@@ -95,59 +99,38 @@ async fn read_map(data: &mut Reader) -> Result<Vec<u64>> {
     }
 }
 
-enum Part {
-    Hole(u64),
-    Data(u64),
+/// A run of bytes of an expanded file.
+struct Part {
+    is_hole: bool,
+    size: u64,
 }
 
-struct Expanded {
-    data: Reader,
-    parts: VecDeque<Part>,
-}
+/// Bytes per read of an expanded file.
+const CHUNK: u64 = 64 << 10;
 
-impl AsyncRead for Expanded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<Result<()>> {
-        let this = &mut *self;
-        while let Some(part) = this.parts.front_mut() {
-            let left = match part {
-                Part::Hole(left) | Part::Data(left) => left,
-            };
-            let count = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.remaining());
-            if *left == 0 {
-                this.parts.pop_front();
-                continue;
-            }
-            if let Part::Hole(left) = part {
-                buffer.initialize_unfilled_to(count).fill(0);
-                buffer.advance(count);
-                *left -= count as u64;
-                return Poll::Ready(Ok(()));
-            }
-            let mut limited = ReadBuf::new(buffer.initialize_unfilled_to(count));
-            ready!(this.data.as_mut().poll_read(cx, &mut limited))?;
-            let read = limited.filled().len();
-            if read == 0 && count > 0 {
-                return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
-            }
-            buffer.advance(read);
-            if let Some(Part::Data(left)) = this.parts.front_mut() {
-                *left -= read as u64;
-            }
-            return Poll::Ready(Ok(()));
+/// Returns the parts in order. Zeros fill the holes, and the rest is read from `data`.
+fn expanded(data: Reader, parts: VecDeque<Part>) -> Reader {
+    let chunks = stream::try_unfold((data, parts), |(mut data, mut parts)| async move {
+        let Some(mut part) = parts.pop_front() else { return Ok::<_, Error>(None) };
+        let size = part.size.min(CHUNK);
+        let mut chunk = BytesMut::zeroed(usize::try_from(size).unwrap_or_default());
+        if !part.is_hole {
+            data.read_exact(&mut chunk).await?;
         }
-        Poll::Ready(Ok(()))
-    }
+        part.size -= size;
+        if part.size > 0 {
+            parts.push_front(part);
+        }
+        Ok(Some((chunk, (data, parts))))
+    });
+    Box::pin(StreamReader::new(Box::pin(chunks)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    async fn expanded(records: &[(&str, &str)], data: &[u8]) -> Result<(Vec<u8>, u64)> {
+    async fn expand(records: &[(&str, &str)], data: &[u8]) -> Result<(Vec<u8>, u64)> {
         let mut headers = SparseHeaders::default();
         for (key, value) in records {
             headers.take(format!("GNU.sparse.{key}").as_bytes(), value.as_bytes())?;
@@ -181,7 +164,7 @@ mod tests {
             (&[("size", "9"), ("map", "2,2,7,1")], b"abc"),
             (&[("major", "1"), ("minor", "0"), ("realsize", "9")], &with_map),
         ] {
-            assert_eq!(expanded(records, data).await.unwrap(), (whole.clone(), 6), "{records:?}");
+            assert_eq!(expand(records, data).await.unwrap(), (whole.clone(), 6), "{records:?}");
         }
     }
 
@@ -195,7 +178,7 @@ mod tests {
             (&[("size", "9"), ("map", "2,4")], b"ab"),
             (&[("major", "1"), ("realsize", "9")], b"2\n2\n"),
         ] {
-            assert!(expanded(records, data).await.is_err(), "{records:?}");
+            assert!(expand(records, data).await.is_err(), "{records:?}");
         }
     }
 }

@@ -10,12 +10,13 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::activity::{Activity, TrackedStream};
+use super::activity::{Activity, track};
 use super::send_speed::SendSpeedStream;
 use super::{MAX_TIMEOUT, ServerOptions, TlsIdentity};
 
@@ -61,7 +62,7 @@ pub(super) async fn serve(
         };
         let activity = Arc::new(Activity::new());
         let service = router.clone().layer(Extension(Arc::clone(&activity)));
-        let socket = TrackedStream::new(socket, Arc::clone(&activity));
+        let socket = track(socket, &activity);
         let socket = SendSpeedStream::new(socket, options.speed_guard());
         let tls = options.tls.as_ref().map(TlsIdentity::acceptor);
         let (watcher, place) = (graceful.watcher(), slots.register(activity));
@@ -94,7 +95,7 @@ struct Connection {
 impl Connection {
     async fn run(
         self,
-        socket: SendSpeedStream<TrackedStream<TcpStream>>,
+        socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         watcher: Watcher,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let service = TowerToHyperService::new(self.service);

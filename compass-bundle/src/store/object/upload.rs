@@ -223,19 +223,9 @@ impl SentParts {
 }
 
 /// A failure to read or to send parts.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub(super) enum Failure {
-    Source(Error),
-    Request(RequestError),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Source(error)
-    }
-}
-
-impl From<RequestError> for Failure {
-    fn from(error: RequestError) -> Self {
-        Self::Request(error)
-    }
+    Source(#[from] Error),
+    Request(#[from] RequestError),
 }
