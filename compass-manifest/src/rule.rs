@@ -168,22 +168,19 @@ impl<'f> FindingSink<'f> {
 }
 
 impl Rule {
-    /// The values that most rules share.
-    pub(crate) const DEFAULTS: Self = Self {
-        code: "",
-        summary: "",
-        severity: Severity::Error,
-        docs: RuleDocs { what: "", why: "", example: "", fix: "" },
-        blocks_packaging: BlocksPackaging::Never,
-        needs_layout: false,
-        apply: |_, _| {},
-    };
-
     /// Creates a rule whose findings are errors that do not block packaging.
     ///
     /// `code` must not be the code of a built-in rule.
     pub const fn new(code: &'static str, summary: &'static str, apply: Apply) -> Self {
-        Self { code, summary, apply, ..Self::DEFAULTS }
+        Self {
+            code,
+            summary,
+            severity: Severity::Error,
+            docs: RuleDocs { what: "", why: "", example: "", fix: "" },
+            blocks_packaging: BlocksPackaging::Never,
+            needs_layout: false,
+            apply,
+        }
     }
 
     /// Sets the severity of the findings.

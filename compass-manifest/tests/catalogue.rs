@@ -59,7 +59,7 @@ fn rule_codes_match_files_and_order() {
         let file = format!("src/rules/{}.rs", code.replace('-', "_"));
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
         let text = fs::read_to_string(&path).unwrap_or_else(|_| panic!("{}", path.display()));
-        assert!(text.contains(&format!("code: \"{code}\"")), "{}", path.display());
+        assert!(text.contains(&format!("\"{code}\",")), "{}", path.display());
         assert_eq!(rules::find(code).map(|rule| rule.code), Some(code));
     }
 }

@@ -4,26 +4,25 @@ use crate::repository::ValuesFile;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::version::ComponentVersion;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "addon-version-not-increased",
-    summary: "a changed addon or hotfix has a new version",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "addon-version-not-increased",
+    "a changed addon or hotfix has a new version",
+    apply,
+)
+.with_docs(RuleDocs {
+    what: "\
 Compares each changed addon and hotfix with its state at the base: if its values changed,
 `_config._metadata.version` must change too, and must not decrease. For addons this is a warning.",
-        why: "An installation does not update an addon whose version did not change.",
-        example: "\
+    why: "An installation does not update an addon whose version did not change.",
+    example: "\
 ```yaml
 _metadata: {name: cargo-admin, version: v0.4.14}   # as at the base
 controllers:
 - containers:
   - image: '[[ registry_release ]]/cargo-admin:v0.4.15'
 ```",
-        fix: "Set the version of the changed component. For a hotfix, use the next HOTFIXVERSION.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    fix: "Set the version of the changed component. For a hotfix, use the next HOTFIXVERSION.",
+});
 
 fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let RuleContext { repository, change: Some(change), .. } = context else { return };

@@ -4,25 +4,21 @@ use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::schema::ViolationKind;
 use crate::yaml::{NodeKind, Yaml11Meaning};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "ambiguous-number",
-    summary: "every YAML parser reads a number as the same value",
-    severity: Severity::Warning,
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("ambiguous-number", "every YAML parser reads a number as the same value", apply)
+        .with_severity(Severity::Warning)
+        .with_docs(RuleDocs {
+            what: "\
 Reports unquoted numbers that YAML 1.1 and YAML 1.2 parsers read as different values: numbers with
 leading zeros (`0644` is 420 in YAML 1.1), underscores (`1_000`), colons (`1:30` is 90), and the
 prefixes `0b` and `0o`.",
-        why: "The installer may read another value than the one that was checked.",
-        example: "\
+            why: "The installer may read another value than the one that was checked.",
+            example: "\
 ```yaml
 source: {default: 0644}
 ```",
-        fix: "Write the decimal number, or quote the value if it is text.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+            fix: "Write the decimal number, or quote the value if it is text.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {

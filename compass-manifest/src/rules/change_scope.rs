@@ -5,24 +5,23 @@ use crate::repository::{Change, FileKind, HotfixFile, PluginFile, ReleaseReposit
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::{SourceFile, Span};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "change-scope",
-    summary: "a change releases one plugin or one hotfix, and contains no other change",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "change-scope",
+    "a change releases one plugin or one hotfix, and contains no other change",
+    apply,
+)
+.with_docs(RuleDocs {
+    what: "\
 Checks the paths of a change that touches a plugin manifest or a hotfix: it must not touch any other
 file. Deleting or renaming another plugin or hotfix is a change too. The policy can permit changes
 of image lists (`scope.image_lists`), and several hotfixes of one date (`scope.hotfixes_together`).
 Moved hotfixes do not count.",
-        why: "\
+    why: "\
 Review, sync and packaging cover the plugin or hotfix. Nobody checks the other changes.",
-        example: "\
+    example: "\
 A pull request that changes `release-plugins/gpu.yaml` and `addons/default/gpu/admin/values.yaml`",
-        fix: "Move the other change to a separate pull request.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    fix: "Move the other change to a separate pull request.",
+});
 
 fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let RuleContext { repository, change: Some(change), .. } = context else { return };

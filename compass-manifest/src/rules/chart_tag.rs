@@ -5,25 +5,21 @@ use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::version::ComponentVersion;
 use crate::yaml::Node;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "chart-tag",
-    summary: "the tags of a chart list are versions, and none decreases",
-    severity: Severity::Warning,
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("chart-tag", "the tags of a chart list are versions, and none decreases", apply)
+        .with_severity(Severity::Warning)
+        .with_docs(RuleDocs {
+            what: "\
 Checks the files that `products.chart_lists` of the policy names: each `tag` must be a version, and
 must not be older than at the base.",
-        why: "The next collection replaces addons by older ones.",
-        example: "\
+            why: "The next collection replaces addons by older ones.",
+            example: "\
 ```yaml
 - repositoryFullName: example/console-web
   tag: v3.3.0-alpha.5   # v3.3.0-beta.5 at the base
 ```",
-        fix: "Correct the tag.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+            fix: "Correct the tag.",
+        });
 
 fn apply(RuleContext { repository, change, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in &repository.charts {

@@ -2,23 +2,19 @@ use crate::escape::quote_name;
 use crate::repository::ValuesFile;
 use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "container-without-image",
-    summary: "every container has an image",
-    docs: RuleDocs {
-        what: "Reports containers and init containers of addons and hotfixes without an image.",
-        why: "The addon cannot be installed.",
-        example: "\
+pub(crate) static RULE: Rule =
+    Rule::new("container-without-image", "every container has an image", apply)
+        .with_blocks_packaging(BlocksPackaging::Always)
+        .with_docs(RuleDocs {
+            what: "Reports containers and init containers of addons and hotfixes without an image.",
+            why: "The addon cannot be installed.",
+            example: "\
 ```yaml
 containers:
 - name: web
 ```",
-        fix: "Add `image:`.",
-    },
-    apply,
-    blocks_packaging: BlocksPackaging::Always,
-    ..Rule::DEFAULTS
-};
+            fix: "Add `image:`.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for ValuesFile { document, values } in repository.values_files() {

@@ -5,24 +5,20 @@ use crate::finding::Severity;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "duplicate-image",
-    summary: "an image list has no duplicate images",
-    severity: Severity::Warning,
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("duplicate-image", "an image list has no duplicate images", apply)
+        .with_severity(Severity::Warning)
+        .with_docs(RuleDocs {
+            what: "\
 Reports an image that occurs twice in an image list. Different lists may share images.",
-        why: "A change of one of the two lines has no effect.",
-        example: "\
+            why: "A change of one of the two lines has no effect.",
+            example: "\
 ```
 release/redis:3.0.3
 release/redis:3.0.3
 ```",
-        fix: "Remove one of them.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+            fix: "Remove one of them.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for list in &repository.lists {

@@ -3,10 +3,8 @@ use crate::repository::Document;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::yaml::{DuplicateKey, Node};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "duplicate-key",
-    summary: "a mapping has no duplicate keys",
-    docs: RuleDocs {
+pub(crate) static RULE: Rule = Rule::new("duplicate-key", "a mapping has no duplicate keys", apply)
+    .with_docs(RuleDocs {
         what: "Reports a key that occurs twice in a mapping.",
         why: "\
 Most YAML parsers silently use the last value, and drop the settings under the first key.",
@@ -18,10 +16,7 @@ service:
   port: 9090
 ```",
         fix: "Keep one of them, or merge their values.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {

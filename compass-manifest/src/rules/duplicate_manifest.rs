@@ -7,21 +7,17 @@ use crate::repository::Document;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "duplicate-manifest",
-    summary: "each plugin, product version and addon has one file",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("duplicate-manifest", "each plugin, product version and addon has one file", apply)
+        .with_docs(RuleDocs {
+            what: "\
 Reports a second manifest of a plugin (`gpu.yaml` and `gpu.yml`, or in two directories), a second
 manifest of a product version (`v2.7.0.yaml` and `2.7.0.yaml`), and a second file of an addon
 (`values.yaml` and `values.yml`).",
-        why: "Commands cannot know which file is the valid one.",
-        example: "`release-plugins/gpu.yaml` and `release-plugins/gpu.yml`",
-        fix: "Keep one of them.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+            why: "Commands cannot know which file is the valid one.",
+            example: "`release-plugins/gpu.yaml` and `release-plugins/gpu.yml`",
+            fix: "Keep one of them.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let plugins = repository.plugins.iter().map(|file| (file.stem.as_str(), &file.document));

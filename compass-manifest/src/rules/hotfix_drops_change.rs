@@ -10,11 +10,7 @@ use crate::source::Span;
 use crate::version::HotfixVersion;
 use crate::yaml::Node;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "hotfix-drops-change",
-    summary: "a hotfix contains the changes of the previous one",
-    severity: Severity::Warning,
-    docs: RuleDocs {
+pub(crate) static RULE: Rule = Rule::new("hotfix-drops-change", "a hotfix contains the changes of the previous one", apply).with_severity(Severity::Warning).with_docs(RuleDocs {
         what: "\
 Compares a hotfix with the previous one of the same addon and product version. Reports each field
 that the previous hotfix changed and that has the addon's value again. Name, version and description
@@ -28,10 +24,7 @@ limit.",
         fix: "\
 Copy the previous hotfix, as `compass bump hotfix ADDON` does. If the change is reverted on purpose,
 suppress the finding: `# compass:allow hotfix-drops-change REASON` on the line.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+});
 
 fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for hotfix in &context.repository.hotfixes {

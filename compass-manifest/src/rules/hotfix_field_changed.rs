@@ -5,10 +5,7 @@ use crate::finding::Severity;
 use crate::repository::HotfixFile;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "hotfix-field-changed",
-    summary: "a hotfix changes only its image, version and description",
-    docs: RuleDocs {
+pub(crate) static RULE: Rule = Rule::new("hotfix-field-changed", "a hotfix changes only its image, version and description", apply).with_docs(RuleDocs {
         what: "\
 Compares the values of a hotfix with those of the addon that it patches. The addon comes from the tag
 of the product version, otherwise from the product's directory; if neither exists and the change
@@ -23,10 +20,7 @@ _config:
     namespace: kube-system   # default in the addon
 ```",
         fix: "Copy the values of the addon: `compass bump hotfix ADDON` does it.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+});
 
 fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for hotfix in &context.repository.hotfixes {

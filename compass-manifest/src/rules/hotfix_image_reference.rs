@@ -6,27 +6,26 @@ use crate::repository::{HotfixFile, ReleaseRepository};
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Spanned;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "hotfix-image-reference",
-    summary: "the images of a hotfix are `[[ registry_release ]]/<component>:<tag>`",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "hotfix-image-reference",
+    "the images of a hotfix are `[[ registry_release ]]/<component>:<tag>`",
+    apply,
+)
+.with_docs(RuleDocs {
+    what: "\
 Checks the image of every container and init container: it consists of a template variable for the
 registry, a component and a tag. If the patched addon is known and the version is a HOTFIXVERSION,
 the images that differ from the addon must have that version as their tag.",
-        why: "\
+    why: "\
 A site cannot reach the registry of a reference with a host. It does not pull a changed image whose
 tag it already has.",
-        example: "\
+    example: "\
 ```yaml
 containers:
 - image: cargo.example/release/console-web:v2.7.0-20180605-p1
 ```",
-        fix: "Write the reference from the help text.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    fix: "Write the reference from the help text.",
+});
 
 fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for hotfix in &context.repository.hotfixes {

@@ -2,21 +2,17 @@ use crate::escape::quote;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "hotfix-namespace",
-    summary: "the namespace of a hotfix is one of the policy's",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("hotfix-namespace", "the namespace of a hotfix is one of the policy's", apply)
+        .with_docs(RuleDocs {
+            what: "\
 Checks that the namespaces in the path and in `_config._metadata.namespace` are equal, and one of
 `hotfixes.namespaces` of the policy (by default `default` and `kube-system`).",
-        why: "The hotfix installs the addon a second time, in another namespace.",
-        example: "\
+            why: "The hotfix installs the addon a second time, in another namespace.",
+            example: "\
 `release-hotfixes/v2.7.0/console-web-v2.7.0-20180605-p1/kube-sytem/console/web/values.yaml`",
-        fix: "Use the namespace of the addon.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+            fix: "Use the namespace of the addon.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let known = &repository.policy.hotfixes.namespaces;

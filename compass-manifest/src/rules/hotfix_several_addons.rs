@@ -5,19 +5,16 @@ use crate::repository::HotfixFile;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "hotfix-several-addons",
-    summary: "a hotfix package patches one addon",
-    docs: RuleDocs {
-        what: "Reports packages that contain the values of several addons.",
-        why: "A package is named after one addon. Reverting it reverts the other addon too.",
-        example: "\
+pub(crate) static RULE: Rule =
+    Rule::new("hotfix-several-addons", "a hotfix package patches one addon", apply).with_docs(
+        RuleDocs {
+            what: "Reports packages that contain the values of several addons.",
+            why: "A package is named after one addon. Reverting it reverts the other addon too.",
+            example: "\
 `critical-daemonset-v2.7.0-20180605-p1/` with `logging-filebeat` and `exporters-node`",
-        fix: "Create a package for each addon.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+            fix: "Create a package for each addon.",
+        },
+    );
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let mut first: BTreeMap<&str, &HotfixFile> = BTreeMap::new();

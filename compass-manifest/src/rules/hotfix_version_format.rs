@@ -4,21 +4,20 @@ use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 use crate::version::{Date, HotfixVersion, ProductVersion};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "hotfix-version-format",
-    summary: "the version in a hotfix's path has the policy's format",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "hotfix-version-format",
+    "the version in a hotfix's path has the policy's format",
+    apply,
+)
+.with_docs(RuleDocs {
+    what: "\
 Checks the version, product version and date in a hotfix's path. A HOTFIXVERSION is
 `<product version>-<YYYYMMDD>-p<N>`, for example `v2.7.0-20180605-p1`, with a valid date, and N from
 1 without leading zeros.",
-        why: "Versions in another format cannot be compared to find the newest hotfix.",
-        example: "`release-hotfixes/v2.7.0/console-web-v2.7.0-20180631-p01/…`",
-        fix: "Rename the directory.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    why: "Versions in another format cannot be compared to find the newest hotfix.",
+    example: "`release-hotfixes/v2.7.0/console-web-v2.7.0-20180631-p01/…`",
+    fix: "Rename the directory.",
+});
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for hotfix in &repository.hotfixes {

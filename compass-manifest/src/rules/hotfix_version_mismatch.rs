@@ -6,10 +6,7 @@ use crate::policy::VersionFormat;
 use crate::repository::{HotfixFile, ReleaseRepository};
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "hotfix-version-mismatch",
-    summary: "a hotfix has one version in its path, values and image",
-    docs: RuleDocs {
+pub(crate) static RULE: Rule = Rule::new("hotfix-version-mismatch", "a hotfix has one version in its path, values and image", apply).with_docs(RuleDocs {
         what: "\
 Compares `_config._metadata.version` with the version in the path and with the tags of the
 containers: at least one tag must be equal. If the path has the component's own version, a suffix
@@ -23,10 +20,7 @@ says, or an installation does not see that the addon changed.",
 _metadata: {name: dex-cauth, version: v2.1.5}
 ```",
         fix: "Correct the wrong version.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+});
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for hotfix in &repository.hotfixes {

@@ -5,22 +5,21 @@ use crate::repository::{HotfixFile, ReleaseRepository};
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "hotfix-version-reused",
-    summary: "a hotfix has a unique version, greater than the earlier ones",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "hotfix-version-reused",
+    "a hotfix has a unique version, greater than the earlier ones",
+    apply,
+)
+.with_docs(RuleDocs {
+    what: "\
 Reports two packages with the same addon, product version and version. For a change, also reports a
 new HOTFIXVERSION that is not greater than the latest one of its addon at the base.",
-        why: "\
+    why: "\
 The store rejects the second package, or replaces the first one by it. A site that installs the
 highest number gets the older hotfix.",
-        example: "`v2.7.0-20180605-p1`, if `v2.7.0-20180605-p2` of the same addon exists",
-        fix: "Use the next number: `compass bump hotfix ADDON` creates the directory.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    example: "`v2.7.0-20180605-p1`, if `v2.7.0-20180605-p2` of the same addon exists",
+    fix: "Use the next number: `compass bump hotfix ADDON` creates the directory.",
+});
 
 fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     report_reused(context.repository, sink);

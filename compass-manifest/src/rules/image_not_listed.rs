@@ -5,23 +5,19 @@ use crate::finding::Severity;
 use crate::repository::ListFile;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "image-not-listed",
-    summary: "every image of an addon is in an image list",
-    severity: Severity::Warning,
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("image-not-listed", "every image of an addon is in an image list", apply)
+        .with_severity(Severity::Warning)
+        .with_needs_layout()
+        .with_docs(RuleDocs {
+            what: "\
 Searches the image lists for each image that an addon uses in a field, an argument, an environment
 value or a configuration text. Without image lists, the rule does nothing.",
-        why: "`sync` and `package` read the lists, so the site lacks this image.",
-        example: "\
+            why: "`sync` and `package` read the lists, so the site lacks this image.",
+            example: "\
 `'[[ registry_release ]]/app-admin:v0.3.22'` and a list with `release/app-admin:v0.3.21`",
-        fix: "Add the line from the help text to an image list.",
-    },
-    apply,
-    needs_layout: true,
-    ..Rule::DEFAULTS
-};
+            fix: "Add the line from the help text to an image list.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     if repository.lists.is_empty() {

@@ -6,24 +6,23 @@ use crate::finding::Severity;
 use crate::repository::{ListFile, ReleaseRepository};
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "image-not-used",
-    summary: "an image list for addons contains only images that addons use",
-    severity: Severity::Warning,
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "image-not-used",
+    "an image list for addons contains only images that addons use",
+    apply,
+)
+.with_severity(Severity::Warning)
+.with_needs_layout()
+.with_docs(RuleDocs {
+    what: "\
 Reports images in the lists of `products.addon_lists` of the policy that no addon and no plugin
 uses.",
-        why: "\
+    why: "\
 The image is synced and packaged without need. Often the addon has a new tag, and the list has the
 old one.",
-        example: "`release/app-admin:v0.3.20`, when the addon uses `v0.3.21`",
-        fix: "Remove or correct the line.",
-    },
-    apply,
-    needs_layout: true,
-    ..Rule::DEFAULTS
-};
+    example: "`release/app-admin:v0.3.20`, when the addon uses `v0.3.21`",
+    fix: "Remove or correct the line.",
+});
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let is_addon_list = |list: &&ListFile| {

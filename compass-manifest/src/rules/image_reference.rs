@@ -4,25 +4,21 @@ use crate::repository::{Document, ReleaseRepository};
 use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "image-reference",
-    summary: "every image reference can be resolved",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("image-reference", "every image reference can be resolved", apply)
+        .with_blocks_packaging(BlocksPackaging::Always)
+        .with_docs(RuleDocs {
+            what: "\
 Reports invalid image references in addons, hotfixes and plugins. A reference is a template variable
 or a registry host, a repository and a tag, without whitespace. Its variables need a value in the
 policy.",
-        why: "A package cannot contain an image that cannot be resolved.",
-        example: "\
+            why: "A package cannot contain an image that cannot be resolved.",
+            example: "\
 ```yaml
 image: '[[ registry_release ]]/microservice-admin: v0.0.3'
 ```",
-        fix: "Write `'[[ registry_release ]]/<component>:<tag>'`.",
-    },
-    apply,
-    blocks_packaging: BlocksPackaging::Always,
-    ..Rule::DEFAULTS
-};
+            fix: "Write `'[[ registry_release ]]/<component>:<tag>'`.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for addon in &repository.addons {

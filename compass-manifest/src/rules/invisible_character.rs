@@ -5,10 +5,7 @@ use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 use crate::yaml::Node;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "invisible-character",
-    summary: "keys and values contain no invisible characters",
-    docs: RuleDocs {
+pub(crate) static RULE: Rule = Rule::new("invisible-character", "keys and values contain no invisible characters", apply).with_docs(RuleDocs {
         what: "\
 Reports Unicode spaces, as the no-break space, at the ends of keys and values, and format characters
 (zero-width characters, byte order marks, bidirectional controls) anywhere in them. Descriptions and
@@ -20,10 +17,7 @@ parsers end a line at U+2028, U+2029 and U+0085, and YAML 1.2 parsers do not: th
 rest of a comment as a field.",
         example: "A name that was copied from a web page or a chat",
         fix: "Type the value again.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+});
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {

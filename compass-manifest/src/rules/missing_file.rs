@@ -5,26 +5,22 @@ use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 use crate::tree::EntryKind;
 use crate::yaml::Node;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "missing-file",
-    summary: "the files that product manifests and chart lists name exist",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("missing-file", "the files that product manifests and chart lists name exist", apply)
+        .with_blocks_packaging(BlocksPackaging::InProductManifest)
+        .with_needs_layout()
+        .with_docs(RuleDocs {
+            what: "\
 Checks that the image lists, the addon directory and the extra files of product manifests exist, and
 the addon of each entry of a chart list. A Git LFS pointer to a packaged file is a warning: its
 content must be fetched before packaging.",
-        why: "The bundle is incomplete.",
-        example: "\
+            why: "The bundle is incomplete.",
+            example: "\
 ```yaml
 imageLists: [\"image-lists/*.list\"]   # the directory is images-lists
 ```",
-        fix: "Correct the path, or add the file.",
-    },
-    apply,
-    blocks_packaging: BlocksPackaging::InProductManifest,
-    needs_layout: true,
-    ..Rule::DEFAULTS
-};
+            fix: "Correct the path, or add the file.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for product in &repository.products {

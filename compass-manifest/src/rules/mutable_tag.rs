@@ -3,11 +3,9 @@ use crate::finding::Severity;
 use crate::image_refs::ResolvedImage;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "mutable-tag",
-    summary: "no image has the tag `latest`",
-    severity: Severity::Warning,
-    docs: RuleDocs {
+pub(crate) static RULE: Rule = Rule::new("mutable-tag", "no image has the tag `latest`", apply)
+    .with_severity(Severity::Warning)
+    .with_docs(RuleDocs {
         what: "Reports images of addons, hotfixes and image lists whose tag is `latest`.",
         why: "\
 The tag may refer to another image tomorrow: two packages of one version have different contents.",
@@ -16,10 +14,7 @@ The tag may refer to another image tomorrow: two packages of one version have di
 image: '[[ registry_release ]]/console-web:latest'
 ```",
         fix: "Use a version as the tag.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let help = "use a version as the tag";

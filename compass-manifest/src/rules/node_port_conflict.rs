@@ -2,10 +2,7 @@ use crate::repository::AddonFile;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::rules::PortClaim;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "node-port-conflict",
-    summary: "each node port is used by one addon of a product",
-    docs: RuleDocs {
+pub(crate) static RULE: Rule = Rule::new("node-port-conflict", "each node port is used by one addon of a product", apply).with_docs(RuleDocs {
         what:
             "\
 Reports a node port that a product's services claim twice, in one addon or in several. One service
@@ -18,10 +15,7 @@ Two addons with
 nodePort: 30069
 ```",
         fix: "Choose another port for one of them.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+});
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     super::report_port_conflicts(repository, "node port", claims, sink);

@@ -6,11 +6,11 @@ use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::{SourceFile, Span};
 use crate::tree::{EntryKind, below_any};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "not-regular-file",
-    summary: "the files of a release are regular files",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("not-regular-file", "the files of a release are regular files", apply)
+        .with_blocks_packaging(BlocksPackaging::Always)
+        .with_docs(RuleDocs {
+            what: "\
 Reports symbolic links, submodules, pipes and devices at the path of a manifest, an image list or
 another file of a release, or of a directory of such files. They are not read: a link may point to
 any file of the machine.
@@ -18,14 +18,10 @@ any file of the machine.
 The rule also reports a file whose path is not UTF-8: no manifest can name it.
 
 A link next to image lists, which may point to more lists, is a warning.",
-        why: "The target of the link is neither checked nor packaged.",
-        example: "`images-lists/current.list -> ../versions/v2.7.0.list`",
-        fix: "Replace it by the file itself, or name the target of the link.",
-    },
-    apply,
-    blocks_packaging: BlocksPackaging::Always,
-    ..Rule::DEFAULTS
-};
+            why: "The target of the link is neither checked nor packaged.",
+            example: "`images-lists/current.list -> ../versions/v2.7.0.list`",
+            fix: "Replace it by the file itself, or name the target of the link.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let obstacles = repository.tree.entries().filter(|(_, kind)| kind.is_obstacle());

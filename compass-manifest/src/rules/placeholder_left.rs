@@ -2,21 +2,17 @@ use crate::finding::Severity;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "placeholder-left",
-    summary: "the README of a release contains no placeholder",
-    severity: Severity::Warning,
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("placeholder-left", "the README of a release contains no placeholder", apply)
+        .with_severity(Severity::Warning)
+        .with_docs(RuleDocs {
+            what: "\
 Searches the `README` files of the release directories for the texts in `hotfixes.placeholders` of
 the policy.",
-        why: "The README does not describe the release.",
-        example: "`### pm complete this doc`",
-        fix: "Replace the placeholder by a description of the release.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+            why: "The README does not describe the release.",
+            example: "`### pm complete this doc`",
+            fix: "Replace the placeholder by a description of the release.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for readme in &repository.readmes {

@@ -4,28 +4,27 @@ use crate::image::ImageReference;
 use crate::repository::PluginFile;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "plugin-image-reference",
-    summary: "`spec.service.image` is `<release registry>/compass-plugins-<plugin>:<VERSION>`",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "plugin-image-reference",
+    "`spec.service.image` is `<release registry>/compass-plugins-<plugin>:<VERSION>`",
+    apply,
+)
+.with_docs(RuleDocs {
+    what: "\
 Checks that `spec.service.image` is in the release registry, is named `compass-plugins-…`, and has
 `spec.version` as its tag.",
-        why: "\
+    why: "\
 A site cannot pull an image from another registry. If the tag is not the version, the package
 contains another version than its name says.",
-        example: "\
+    example: "\
 ```yaml
 spec:
   version: v0.1.4
   service:
     image: harbor.example/release/compass-plugins-gpu-manager:v0.1.3
 ```",
-        fix: "Write the reference from the help text.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    fix: "Write the reference from the help text.",
+});
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for plugin in &repository.plugins {

@@ -6,25 +6,24 @@ use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 /// The prefix of the image names of plugins.
 pub(super) const IMAGE_PREFIX: &str = "compass-plugins-";
 
-pub(crate) static RULE: Rule = Rule {
-    code: "plugin-name-mismatch",
-    summary: "a plugin has one name in its file name, manifest and image",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "plugin-name-mismatch",
+    "a plugin has one name in its file name, manifest and image",
+    apply,
+)
+.with_docs(RuleDocs {
+    what: "\
 Compares the file's name, `metadata.name`, and the plugin's name in `spec.service.image`.",
-        why: "\
+    why: "\
 The package has the name of the file, the plugin centre uses `metadata.name`, and the registry the
 image name. If they differ, a plugin cannot be traced from one to the other.",
-        example: "\
+    example: "\
 `release-plugins/istio-manager.yaml` with
 ```yaml
 metadata: {name: servicemesh}
 ```",
-        fix: "Use one name in all three places.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    fix: "Use one name in all three places.",
+});
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for plugin in &repository.plugins {

@@ -2,24 +2,20 @@ use crate::escape::quote;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::version::PluginVersion;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "plugin-version-format",
-    summary: "`spec.version` of a plugin is `vMAJOR.MINOR.PATCH`",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("plugin-version-format", "`spec.version` of a plugin is `vMAJOR.MINOR.PATCH`", apply)
+        .with_docs(RuleDocs {
+            what: "\
 Checks that `spec.version` is `vMAJOR.MINOR.PATCH`. With `plugins.prerelease: true` in the policy,
 `vMAJOR.MINOR.PATCH-PRERELEASE` is valid too.",
-        why: "Versions in another format cannot be compared to find the newest package.",
-        example: "\
+            why: "Versions in another format cannot be compared to find the newest package.",
+            example: "\
 ```yaml
 spec:
   version: 1.0.6
 ```",
-        fix: "Write `v1.0.6`.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+            fix: "Write `v1.0.6`.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for plugin in &repository.plugins {

@@ -2,26 +2,25 @@ use crate::escape::quote;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::version::PluginVersion;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "plugin-version-not-increased",
-    summary: "a changed plugin has a greater version",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "plugin-version-not-increased",
+    "a changed plugin has a greater version",
+    apply,
+)
+.with_docs(RuleDocs {
+    what: "\
 Compares each changed plugin manifest with its state at the base: `spec.version` must increase.
 Changes of comments and layout need no new version.",
-        why: "\
+    why: "\
 A published version never changes: other contents cannot be published under it, and sites do not see
 the update.",
-        example: "\
+    example: "\
 ```yaml
 spec:
   version: v0.1.3   # and v0.1.3 or v0.1.4 at the base
 ```",
-        fix: "Run `compass bump plugin NAME`, which writes the next version and the image's tag.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    fix: "Run `compass bump plugin NAME`, which writes the next version and the image's tag.",
+});
 
 fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let RuleContext { repository, change: Some(change), .. } = context else { return };

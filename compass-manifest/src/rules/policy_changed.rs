@@ -6,31 +6,27 @@ use crate::source::{SourceFile, Span};
 use crate::tree::Tree;
 use crate::yaml::{self, Node};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "policy-changed",
-    summary: "a change does not edit the policy",
-    severity: Severity::Warning,
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("policy-changed", "a change does not edit the policy", apply)
+        .with_severity(Severity::Warning)
+        .with_docs(RuleDocs {
+            what: "\
 Compares `.compass.yaml` with its state at the base, and names each key that differs. Comments and
 layout are ignored.
 
 The change is checked by the policy of the base, so it cannot turn off a rule for itself. Findings
 that only one of the two policies gives are marked.",
-        why: "\
+            why: "\
 The policy sets the rules, the registries and the reviewers. A change of it affects every later
 release, so it needs a separate review.",
-        example: "\
+            example: "\
 ```yaml
 version: 1
 rules: {change-scope: off}   # `change-scope: error` at the base
 ```",
-        fix: "\
+            fix: "\
 Review the keys in the message. Move the change of the policy to a separate pull request.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+        });
 
 /// The maximum number of keys that a message names.
 const MAX_KEYS: usize = 20;

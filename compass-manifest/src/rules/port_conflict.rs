@@ -3,10 +3,8 @@ use std::collections::BTreeMap;
 use crate::finding::Subject;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "port-conflict",
-    summary: "each port is used by one plugin",
-    docs: RuleDocs {
+pub(crate) static RULE: Rule = Rule::new("port-conflict", "each port is used by one plugin", apply)
+    .with_docs(RuleDocs {
         what: "\
 Reports a `spec.service.port` that several plugins claim. `plugins.shared_ports` of the policy lists
 the ports that plugins may share.",
@@ -20,10 +18,7 @@ service:
         fix: "\
 Choose another port for one of them. If each service has its own address, add the port to
 `plugins.shared_ports`.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let mut claims: BTreeMap<u16, Vec<super::Claim<'_>>> = BTreeMap::new();

@@ -3,10 +3,7 @@ use std::collections::BTreeSet;
 use crate::escape::quote;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "product-file-path",
-    summary: "an extra file of a product has a path inside the bundle",
-    docs: RuleDocs {
+pub(crate) static RULE: Rule = Rule::new("product-file-path", "an extra file of a product has a path inside the bundle", apply).with_docs(RuleDocs {
         what: "\
 Checks `spec.files` of product manifests: each `path` must be relative, without `..`, and unique, and
 `mode` must be octal permissions.",
@@ -16,10 +13,7 @@ Checks `spec.files` of product manifests: each `path` must be relative, without 
 files: [{source: hack/install.sh, path: ../install.sh}]
 ```",
         fix: "Write a relative path inside the bundle.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+});
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for product in &repository.products {

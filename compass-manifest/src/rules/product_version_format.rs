@@ -3,19 +3,18 @@ use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 use crate::version::ProductVersion;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "product-version-format",
-    summary: "a product manifest has one version in its name and `spec.version`",
-    docs: RuleDocs {
-        what: "Checks that the file name and `spec.version` are the same product version.",
-        why: "\
-The bundle has the name of the version, and commands find the manifest by its file name.",
-        example: "`release-products/v2.7.0.yaml` with `version: v2.7.1`",
-        fix: "Use one product version, for example `v2.7.0` or `v2.8.0-rc.1`, for both.",
-    },
+pub(crate) static RULE: Rule = Rule::new(
+    "product-version-format",
+    "a product manifest has one version in its name and `spec.version`",
     apply,
-    ..Rule::DEFAULTS
-};
+)
+.with_docs(RuleDocs {
+    what: "Checks that the file name and `spec.version` are the same product version.",
+    why: "\
+The bundle has the name of the version, and commands find the manifest by its file name.",
+    example: "`release-products/v2.7.0.yaml` with `version: v2.7.1`",
+    fix: "Use one product version, for example `v2.7.0` or `v2.8.0-rc.1`, for both.",
+});
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for product in &repository.products {

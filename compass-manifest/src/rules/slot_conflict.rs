@@ -4,10 +4,8 @@ use crate::escape::quote;
 use crate::finding::Subject;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "slot-conflict",
-    summary: "each slot is used by one plugin",
-    docs: RuleDocs {
+pub(crate) static RULE: Rule = Rule::new("slot-conflict", "each slot is used by one plugin", apply)
+    .with_docs(RuleDocs {
         what: "\
 Reports a slot that several plugins claim. Modules of one plugin may share a slot, and
 `plugins.shared_slots` of the policy lists the slots that plugins may share.",
@@ -20,10 +18,7 @@ modules:
   slots: [system.gpu]
 ```",
         fix: "Choose another slot for one of them, or add the slot to `plugins.shared_slots`.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let mut claims: BTreeMap<&str, Vec<super::Claim<'_>>> = BTreeMap::new();

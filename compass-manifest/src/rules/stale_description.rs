@@ -3,23 +3,22 @@ use crate::finding::Severity;
 use crate::repository::ValuesFile;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "stale-description",
-    summary: "a description `<name>-v<version>` has the current version",
-    severity: Severity::Note,
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "stale-description",
+    "a description `<name>-v<version>` has the current version",
+    apply,
+)
+.with_severity(Severity::Note)
+.with_docs(RuleDocs {
+    what: "\
 Compares the version at the end of `_config._metadata.description` with `_metadata.version`.",
-        why: "Readers of the description see a wrong version.",
-        example: "\
+    why: "Readers of the description see a wrong version.",
+    example: "\
 ```yaml
 _metadata: {name: hodor, version: v1.0.5, description: hodor-v1.0.0}
 ```",
-        fix: "Update the version in the description, or remove it.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    fix: "Update the version in the description, or remove it.",
+});
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for ValuesFile { document, values } in repository.values_files() {

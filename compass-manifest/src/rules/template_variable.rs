@@ -7,27 +7,26 @@ use crate::source::Span;
 use crate::suggest;
 use crate::template::variables;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "template-variable",
-    summary: "every template variable is well formed and in the policy",
-    severity: Severity::Warning,
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "template-variable",
+    "every template variable is well formed and in the policy",
+    apply,
+)
+.with_severity(Severity::Warning)
+.with_docs(RuleDocs {
+    what: "\
 Checks the template variables in addons and hotfixes: they must be written as `[[ name ]]`, with one
 space on each side of the name, and be in `templates` of the policy. Variables whose value is known
 only on site are listed there without a value.",
-        why: "\
+    why: "\
 The installer does not replace an unknown variable: `[[ regstry_release ]]/console-web` is not an
 image.",
-        example: "\
+    example: "\
 ```yaml
 image: '[[ registry_relase ]]/console-web:v1.0.0'
 ```",
-        fix: "Correct the name, or add it to `templates`: `name: ~`.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    fix: "Correct the name, or add it to `templates`: `name: ~`.",
+});
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.addon_documents() {

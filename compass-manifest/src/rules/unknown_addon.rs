@@ -6,24 +6,20 @@ use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::suggest;
 use crate::yaml::Node;
 
-pub(crate) static RULE: Rule = Rule {
-    code: "unknown-addon",
-    summary: "an installation descriptor names only existing addons",
-    docs: RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("unknown-addon", "an installation descriptor names only existing addons", apply)
+        .with_docs(RuleDocs {
+            what: "\
 Reports addons and `deps` in the files of `products.descriptors` of the policy that have no values
 file.",
-        why: "The installation stops at the unknown addon.",
-        example: "\
+            why: "The installation stops at the unknown addon.",
+            example: "\
 ```yaml
 spec:
   systemAddons: [{name: kubernetes-admin-server}]
 ```",
-        fix: "Remove the entry, or correct its name.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+            fix: "Remove the entry, or correct its name.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     let known: BTreeSet<String> = repository.addons.iter().flat_map(names).collect();

@@ -2,10 +2,8 @@ use crate::escape::quote_name;
 use crate::image_refs::ResolvedImage;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "unpinned-image",
-    summary: "every image has a tag or a digest",
-    docs: RuleDocs {
+pub(crate) static RULE: Rule =
+    Rule::new("unpinned-image", "every image has a tag or a digest", apply).with_docs(RuleDocs {
         what: "Reports `image` fields of addons and hotfixes that have neither a tag nor a digest.",
         why: "\
 Without a tag, container tools use `latest`, which may refer to another image every day.",
@@ -14,10 +12,7 @@ Without a tag, container tools use `latest`, which may refer to another image ev
 image: '[[ registry_release ]]/console-web'
 ```",
         fix: "Add the tag.",
-    },
-    apply,
-    ..Rule::DEFAULTS
-};
+    });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.addon_documents() {

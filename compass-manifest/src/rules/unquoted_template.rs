@@ -1,21 +1,17 @@
 use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "unquoted-template",
-    summary: "a value that begins with a template variable is quoted",
-    docs: RuleDocs {
-        what: "Reports an unquoted `[[ x ]]`, which YAML reads as a list in a list.",
-        why: "The installer gets a list or nothing instead of a text.",
-        example: "\
+pub(crate) static RULE: Rule =
+    Rule::new("unquoted-template", "a value that begins with a template variable is quoted", apply)
+        .with_blocks_packaging(BlocksPackaging::Always)
+        .with_docs(RuleDocs {
+            what: "Reports an unquoted `[[ x ]]`, which YAML reads as a list in a list.",
+            why: "The installer gets a list or nothing instead of a text.",
+            example: "\
 ```yaml
 value: [[ oidcIssuer ]]
 ```",
-        fix: "Write `'[[ oidcIssuer ]]'`.",
-    },
-    apply,
-    blocks_packaging: BlocksPackaging::Always,
-    ..Rule::DEFAULTS
-};
+            fix: "Write `'[[ oidcIssuer ]]'`.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {

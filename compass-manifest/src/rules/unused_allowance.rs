@@ -1,11 +1,7 @@
 use crate::finding::Severity;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "unused-allowance",
-    summary: "every suppression matches a finding, and gives a reason",
-    severity: Severity::Warning,
-    docs: RuleDocs {
+pub(crate) static RULE: Rule = Rule::new("unused-allowance", "every suppression matches a finding, and gives a reason", apply).with_severity(Severity::Warning).with_needs_layout().with_docs(RuleDocs {
         what: "\
 Reports suppressions that match no finding, name no rule, or give no reason: entries of `allow` in the
 policy, and comments `# compass:allow CODE REASON` on a line or above it.",
@@ -16,11 +12,7 @@ allow:
 - {code: port-conflict, plugin: gone, reason: own address}
 ```",
         fix: "Remove it, or correct its code or reason.",
-    },
-    apply,
-    needs_layout: true,
-    ..Rule::DEFAULTS
-};
+});
 
 /// Adds no finding.
 ///

@@ -1,25 +1,21 @@
 use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule {
-    code: "yaml-syntax",
-    summary: "every manifest is one YAML document in UTF-8",
-    docs: RuleDocs {
-        what: "Reports files that cannot be parsed as exactly one YAML document.",
-        why: "The other rules cannot check such a file, and it cannot be packaged.",
-        example: "\
+pub(crate) static RULE: Rule =
+    Rule::new("yaml-syntax", "every manifest is one YAML document in UTF-8", apply)
+        .with_blocks_packaging(BlocksPackaging::Always)
+        .with_docs(RuleDocs {
+            what: "Reports files that cannot be parsed as exactly one YAML document.",
+            why: "The other rules cannot check such a file, and it cannot be packaged.",
+            example: "\
 ```yaml
 spec:
   version: v0.1.0
  service: {}
 ```",
-        fix: "\
+            fix: "\
 Fix the syntax at the reported location. Values that begin with `{`, `[`, `*`, `&` or `@` need
 quotes.",
-    },
-    apply,
-    blocks_packaging: BlocksPackaging::Always,
-    ..Rule::DEFAULTS
-};
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {
