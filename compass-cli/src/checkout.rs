@@ -10,25 +10,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
+use compass_manifest::EntryKind;
 use compass_manifest::escape::escape;
 use compass_registry::Digest;
 
 use crate::error::{CliError, Result};
-use crate::git::{EntryKind, Git, WorkFile, is_blob, is_undecodable};
+use crate::git::{Git, WorkFile, is_blob, kind_at};
 use crate::regular_file;
-
-/// The kind of file at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FileKind {
-    Regular,
-    Link,
-    /// A submodule or a nested repository, whose files are not part of this one.
-    Submodule,
-    /// A pipe, a socket or a device.
-    Special,
-    /// A file of any kind whose path is not UTF-8; the path has U+FFFD instead.
-    UndecodablePath,
-}
 
 /// The files of a release repository.
 #[derive(Debug, Default)]
@@ -40,7 +28,7 @@ pub(crate) struct Checkout {
 
 #[derive(Debug)]
 struct Entry {
-    kind: FileKind,
+    kind: EntryKind,
     /// The blob of a file that did not change since `HEAD`.
     blob: Option<String>,
 }
@@ -69,13 +57,13 @@ impl Checkout {
     }
 
     /// The kind of file at a path.
-    pub(crate) fn kind(&self, path: &str) -> Option<FileKind> {
+    pub(crate) fn kind(&self, path: &str) -> Option<EntryKind> {
         self.files.get(path).map(|entry| entry.kind)
     }
 
     /// The files and their kinds, ordered by path.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, FileKind)> {
-        self.files.iter().map(|(path, entry)| (path.as_str(), entry.kind.at(path)))
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, EntryKind)> {
+        self.files.iter().map(|(path, entry)| (path.as_str(), kind_at(path, entry.kind)))
     }
 
     /// Reads regular files in the order of `paths`, each up to `limit` bytes. A file that the checkout
@@ -172,19 +160,14 @@ impl Checkout {
 
 /// The files of a git work tree.
 fn list_work_tree(git: &Git) -> Result<BTreeMap<String, Entry>> {
-    let of_entry = |kind| match kind {
-        EntryKind::File => FileKind::Regular,
-        EntryKind::Link => FileKind::Link,
-        EntryKind::Submodule => FileKind::Submodule,
-    };
     let mut files = BTreeMap::new();
     for (path, file) in git.work_tree()?.files {
         let entry = match file {
             WorkFile::Stored(entry) => Entry {
-                kind: of_entry(entry.kind),
+                kind: entry.kind,
                 blob: (entry.kind == EntryKind::File).then_some(entry.object),
             },
-            WorkFile::Changed(kind) => Entry { kind: FileKind::of(kind), blob: None },
+            WorkFile::Changed(kind) => Entry { kind: kind_of(kind), blob: None },
         };
         files.insert(path, entry);
     }
@@ -209,7 +192,7 @@ fn list_directory(root: &Path) -> Result<BTreeMap<String, Entry>> {
             if metadata.is_dir() {
                 pending.push((path, format!("{shown}/")));
             } else {
-                let kind = FileKind::of(metadata.file_type());
+                let kind = kind_of(metadata.file_type());
                 files.insert(shown, Entry { kind, blob: None });
             }
         }
@@ -217,19 +200,13 @@ fn list_directory(root: &Path) -> Result<BTreeMap<String, Entry>> {
     Ok(files)
 }
 
-impl FileKind {
-    fn of(kind: FileType) -> Self {
-        match () {
-            () if kind.is_file() => Self::Regular,
-            () if kind.is_symlink() => Self::Link,
-            () if kind.is_dir() => Self::Submodule,
-            () => Self::Special,
-        }
-    }
-
-    /// The kind for a path, which is ambiguous if undecodable bytes were replaced with U+FFFD.
-    fn at(self, path: &str) -> Self {
-        if is_undecodable(path) { Self::UndecodablePath } else { self }
+fn kind_of(kind: FileType) -> EntryKind {
+    match () {
+        () if kind.is_file() => EntryKind::File,
+        () if kind.is_symlink() => EntryKind::Link,
+        // A nested repository, whose files are not part of this one.
+        () if kind.is_dir() => EntryKind::Submodule,
+        () => EntryKind::Special,
     }
 }
 

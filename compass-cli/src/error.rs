@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 
 use compass_manifest::escape::{escape, escape_lines};
 use compass_manifest::policy::PolicyError;
@@ -42,6 +43,11 @@ impl CliError {
     /// An error of a registry, a store or the file system, with its sources as causes.
     pub(crate) fn external(error: &dyn Error) -> Self {
         Self::new(Self::EXTERNAL, error).with_sources_of(error)
+    }
+
+    /// An error of a file operation, such as `read`.
+    pub(crate) fn io(action: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |error| Self::external(&error).context(format!("cannot {action} {}", path.display()))
     }
 
     /// An error in a file of the repository.

@@ -22,6 +22,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use compass_manifest::EntryKind;
 use compass_manifest::escape::quote;
 
 use self::command::Environment;
@@ -31,7 +32,7 @@ use crate::error::{CliError, Result};
 
 pub(crate) use self::commit_import::{CommitImport, ImportedCommit, ImportedFile};
 pub(crate) use self::history::{Change, History};
-pub(crate) use self::objects::{Entry, EntryKind, is_blob};
+pub(crate) use self::objects::{Entry, is_blob, kind_of_mode};
 pub(crate) use self::private_clone::{PrivateClone, PullRefs};
 pub(crate) use self::tree_at::Base;
 pub(crate) use self::work_tree::WorkFile;
@@ -65,9 +66,7 @@ impl Git {
     ///
     /// If there is a `.git`, and git does not run or rejects the repository.
     pub(crate) fn discover(root: &Path, is_explicit: bool) -> Result<Option<Self>> {
-        let canonical = root.canonicalize().map_err(|error| {
-            CliError::external(&error).context(format!("cannot read {}", root.display()))
-        })?;
+        let canonical = root.canonicalize().map_err(CliError::io("read", root))?;
         let environment = Environment::new(is_explicit);
         let (top_level, environment) = if environment.names_repository() {
             environment.resolve(&canonical)?
@@ -203,9 +202,13 @@ fn prefix(root: &Path, top_level: &Path) -> Result<String> {
     Ok(if relative.is_empty() { String::new() } else { format!("{relative}/") })
 }
 
-/// Whether bytes of a decoded path were replaced because they are not UTF-8.
-pub(crate) fn is_undecodable(path: &str) -> bool {
-    path.contains(char::REPLACEMENT_CHARACTER)
+/// Returns the kind of an entry, or that its path is ambiguous: bytes that are not UTF-8 were replaced
+/// with U+FFFD.
+pub(crate) fn kind_at(path: &str, kind: EntryKind) -> EntryKind {
+    match path.contains(char::REPLACEMENT_CHARACTER) {
+        true => EntryKind::UndecodablePath,
+        false => kind,
+    }
 }
 
 /// Quotes a path for a shell.

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use compass_registry::client::Client;
 use compass_registry::internal::with_retry_counter;
-use compass_registry::{Copier, CopyOptions, CopyReport, Digest, ImageSource, Reference};
+use compass_registry::{Copier, CopyOptions, CopyReport, ImageSource, Reference};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use crate::error::Result;
@@ -48,50 +48,11 @@ pub(crate) struct TransferResult {
     pub(crate) seconds: f64,
 }
 
+/// The report about a copied image, or about the plan of its copy.
 #[derive(Debug)]
-pub(crate) enum Outcome {
-    Copied(CopyReport),
-    Planned(CopyReport),
-}
-
-impl Outcome {
-    pub(crate) fn is_already_present(&self) -> bool {
-        match self {
-            Self::Copied(copied) => copied.already_present,
-            Self::Planned(plan) => plan.already_present,
-        }
-    }
-
-    /// The digest of the image that was not copied, because the destination keeps the tag.
-    pub(crate) fn not_copied(&self) -> Option<Digest> {
-        match self {
-            Self::Copied(copied) => copied.not_copied,
-            Self::Planned(plan) => plan.not_copied,
-        }
-    }
-
-    pub(crate) fn digest(&self) -> Digest {
-        match self {
-            Self::Copied(CopyReport { digest, .. }) | Self::Planned(CopyReport { digest, .. }) => {
-                *digest
-            }
-        }
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        match self {
-            Self::Copied(CopyReport { bytes, .. }) | Self::Planned(CopyReport { bytes, .. }) => {
-                *bytes
-            }
-        }
-    }
-
-    pub(crate) fn mounted(&self) -> u64 {
-        match self {
-            Self::Copied(copied) => copied.mounted_bytes,
-            Self::Planned(_) => 0,
-        }
-    }
+pub(crate) struct Outcome {
+    pub(crate) report: CopyReport,
+    pub(crate) is_plan: bool,
 }
 
 /// Copies images, or plans their copies with `dry_run`. The error of an image does not stop the others.
@@ -139,18 +100,19 @@ async fn sync_one(
     let started = Instant::now();
     let work = async {
         let (from, to) = (from.into(), to.into());
-        if dry_run {
-            copier.plan(source, &from, &to).await.map(Outcome::Planned)
-        } else {
-            copier.copy(source, &from, &to).await.map(Outcome::Copied)
+        match dry_run {
+            true => copier.plan(source, &from, &to).await,
+            false => copier.copy(source, &from, &to).await,
         }
     };
     let (result, retries) = Box::pin(with_retry_counter(work)).await;
     let result = result
+        .map(|report| Outcome { report, is_plan: dry_run })
         .map_err(existing_tag::registry_error)
         .map_err(|error| error.context(format!("cannot copy {from} to {to}")));
     // A subset of an index has another digest than the reference.
-    let release = result.as_ref().map_or_else(|_| to.clone(), |done| to.with_digest(done.digest()));
+    let release =
+        result.as_ref().map_or_else(|_| to.clone(), |done| to.with_digest(done.report.digest));
     let transfer = ImageTransfer { source: from.clone(), release };
     TransferResult { transfer, result, retries, seconds: started.elapsed().as_secs_f64() }
 }

@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use compass_bundle::FileEntry;
 use compass_bundle::document::BundleKind;
 use compass_manifest::escape::escape;
-use compass_manifest::has_conflict_markers;
 use compass_manifest::inventory::Product;
 use compass_manifest::source::Spanned;
+use compass_manifest::{EntryKind, has_conflict_markers};
 
-use crate::checkout::FileKind;
 use crate::error::{CliError, Result};
 use crate::repository::{Plugin, Repository, Target, TargetImage};
 
@@ -167,7 +166,7 @@ impl Repository {
         named: impl IntoIterator<Item = (&'p str, String)>,
     ) -> Result<Vec<FileEntry>> {
         let (paths, names): (Vec<&str>, Vec<String>) = named.into_iter().unzip();
-        let is_file = |path: &&&str| self.checkout.kind(path) == Some(FileKind::Regular);
+        let is_file = |path: &&&str| self.checkout.kind(path) == Some(EntryKind::File);
         if let Some(path) = paths.iter().find(|path| !is_file(path)) {
             return Err(CliError::check_failed(format!(
                 "{} is not a regular file of the repository",

@@ -12,7 +12,7 @@ use compass_manifest::{Check, render};
 use compass_registry::client::{Client, ClientOptions};
 use compass_registry::server::{Server, ServerOptions};
 use compass_registry::storage::DiskStorage;
-use compass_registry::{Digest, ImageSink, Reference, RegistryPrefix};
+use compass_registry::{Digest, ImageSink, OnExistingTag, Reference, RegistryPrefix};
 
 use super::publish;
 use crate::demo::folder::Folder;
@@ -20,12 +20,12 @@ use crate::demo::images::{Base, DemoImage};
 use crate::demo::summary::{Image, PublishedBundle, Step, Summary};
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
-use crate::image_transfer::{ImageTransfer, ResultSlots, sync};
+use crate::image_transfer::transfers_of;
 use crate::output::Output;
 use crate::package_verification::verify_package;
-use crate::packaging::{self, Options, write_to_file};
-use crate::registries::Registries;
-use crate::repository::{Repository, TargetImage};
+use crate::packaging::{Options, write_to_file};
+use crate::release_steps::ReleaseSteps;
+use crate::repository::Repository;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -64,9 +64,7 @@ struct DemoRegistries {
 struct Demo<'d> {
     servers: &'d DemoRegistries,
     folder: &'d Folder,
-    repository: &'d Repository,
-    registries: Registries,
-    global: &'d GlobalArgs,
+    steps: ReleaseSteps<'d>,
     output: &'d Output,
     summary: Summary,
 }
@@ -80,9 +78,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     let mut demo = Demo {
         servers: &servers,
         folder: &folder,
-        repository: &repository,
-        registries: Registries::new(&repository, &global),
-        global: &global,
+        steps: ReleaseSteps::new(&repository, &global, output),
         output,
         summary: Summary { steps: Vec::new(), images: Vec::new(), bundles: Vec::new() },
     };
@@ -166,12 +162,10 @@ impl Demo<'_> {
         self.summary.steps.push(Step { name, duration: started.elapsed(), bytes });
     }
 
-    /// The distinct images of all targets.
-    fn images(&self) -> Result<Vec<TargetImage>> {
-        let targets: Vec<String> = TARGETS.iter().flatten().map(ToString::to_string).collect();
-        let mut seen = BTreeSet::new();
-        let images = self.repository.target_images(&targets)?.into_iter();
-        Ok(images.filter(|image| seen.insert(image.source.to_string())).collect())
+    /// The images of all targets in the source registry, each once.
+    fn images(&self) -> Result<Vec<Reference>> {
+        let transfers = transfers_of(self.steps.repository, &all_targets())?;
+        Ok(transfers.into_iter().map(|transfer| transfer.source).collect())
     }
 
     /// Pushes the images of the developers; returns the digest of each name.
@@ -183,12 +177,11 @@ impl Demo<'_> {
         let base = Base::generate().await?;
         let mut pushed = BTreeMap::new();
         for (number, image) in (0..).zip(self.images()?) {
-            let name = image.source.repository().name().to_owned();
-            let is_small = !name.starts_with("compass-plugins-");
+            let is_small = !image.repository().name().starts_with("compass-plugins-");
             let demo_image = DemoImage { number, is_small };
-            let digest = demo_image.push(developer.clone(), &image.source, &base).await?;
-            pushed.insert(name_of(&image.source), digest);
-            let written = image.source.to_string();
+            let digest = demo_image.push(developer.clone(), &image, &base).await?;
+            pushed.insert(name_of(&image), digest);
+            let written = image.to_string();
             for (old, new) in BUMPED {
                 let Some(before) = written.strip_suffix(old) else { continue };
                 let next: Reference = format!("{before}{new}").parse()?;
@@ -202,7 +195,7 @@ impl Demo<'_> {
     fn check(&mut self) -> Result<()> {
         self.output.status("check: the rules check the release repository");
         let started = Instant::now();
-        let report = Check::new(self.repository.release()).run();
+        let report = Check::new(self.steps.repository.release()).run();
         if !report.passes() {
             self.output.status(&render::text(&report, self.output.style));
             return Err(CliError::check_failed("the rules find errors in the example"));
@@ -214,18 +207,8 @@ impl Demo<'_> {
     async fn sync(&mut self) -> Result<()> {
         self.output.status("sync: copy images from the source registry to the release registry");
         let started = Instant::now();
-        let transfers: Vec<ImageTransfer> = self.images()?.iter().map(ImageTransfer::of).collect();
-        let progress = self.output.progress("sync");
-        progress.expect_images(transfers.len());
-        let options = self.global.copy_options(progress.shared());
-        let results = ResultSlots::new(&transfers);
-        sync(&results, &self.registries, &options, false).await?;
-        drop((options, progress));
-        let mut copied = 0;
-        for image in results.take() {
-            copied += image.result?.bytes();
-        }
-        self.add_step("sync", started, copied);
+        let sums = self.steps.sync(&all_targets(), OnExistingTag::Error, false).await?;
+        self.add_step("sync", started, sums.bytes);
         Ok(())
     }
 
@@ -233,13 +216,11 @@ impl Demo<'_> {
         self.output.status("package: build bundles from the release registry");
         let started = Instant::now();
         let mut written = Vec::new();
-        let options = Options::new(self.repository, self.global.write_jobs())?;
+        let repository = self.steps.repository;
+        let options = Options::new(repository, self.steps.global.write_jobs())?;
         for target in TARGETS {
-            let release = self.repository.release_contents(&target.map(str::to_owned))?;
-            let repository = self.repository;
-            let bundle =
-                packaging::plan(repository, release, &options, &self.registries, self.output)
-                    .await?;
+            let release = repository.release_contents(&target.map(str::to_owned))?;
+            let bundle = self.steps.plan(release, &options).await?;
             let path = self.folder.path(&bundle.plan.file_name());
             written.push(write_to_file(bundle, &path, options.jobs, self.output).await?);
         }
@@ -295,7 +276,7 @@ impl Demo<'_> {
             let bundle = Bundle::open(&bundle.path).await?;
             let progress = self.output.progress("install");
             progress.expect_images(bundle.images().len());
-            let options = self.global.copy_options(progress.shared());
+            let options = self.steps.global.copy_options(progress.shared());
             for image in
                 compass_bundle::install(&bundle.into(), client.clone(), &place, &options).await?
             {
@@ -316,6 +297,10 @@ impl Demo<'_> {
         }
         Ok(())
     }
+}
+
+fn all_targets() -> Vec<String> {
+    TARGETS.iter().flatten().map(ToString::to_string).collect()
 }
 
 /// The name of an image that is the same in all registries.

@@ -166,9 +166,7 @@ async fn extract_all(
 fn target_path(output: &Path, path: &str) -> Result<PathBuf> {
     let name = path.rsplit('/').next().unwrap_or(path);
     if output.as_os_str().as_encoded_bytes().ends_with(b"/") {
-        std::fs::create_dir_all(output).map_err(|error| {
-            CliError::external(&error).context(format!("cannot create {}", output.display()))
-        })?;
+        std::fs::create_dir_all(output).map_err(CliError::io("create", output))?;
     }
     Ok(if output.is_dir() { output.join(name) } else { output.to_owned() })
 }

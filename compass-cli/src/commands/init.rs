@@ -7,11 +7,11 @@ use compass_bundle::internal::write_file_below;
 use compass_manifest::finding::Severity;
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::policy_draft::PolicyDraft;
-use compass_manifest::{Check, Report, rules};
+use compass_manifest::{Check, EntryKind, Report, rules};
 use serde_json::json;
 
 use crate::built_in_policy::BUILT_IN_POLICY;
-use crate::checkout::{Checkout, FileKind};
+use crate::checkout::Checkout;
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
@@ -68,7 +68,7 @@ const FILES_AT_A_TIME: usize = 64;
 
 /// Drafts the policy from the regular files of a repository.
 fn draft(checkout: &Checkout) -> Result<String> {
-    let files = checkout.files().filter(|(_, kind)| *kind == FileKind::Regular);
+    let files = checkout.files().filter(|(_, kind)| *kind == EntryKind::File);
     let paths: Vec<&str> =
         files.map(|(path, _)| path).filter(|path| PolicyDraft::reads(path)).collect();
     let mut draft = PolicyDraft::default();

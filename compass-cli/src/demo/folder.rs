@@ -67,9 +67,7 @@ impl Folder {
                 POLICY_FILE => text + &self.registries(source, release),
                 _ => text,
             };
-            write(&path, &text).map_err(|error| {
-                CliError::external(&error).context(format!("cannot write {}", path.display()))
-            })?;
+            write(&path, &text).map_err(CliError::io("write", &path))?;
         }
         git::commit_all(&root, "v2.7.0")?;
         Ok(root)

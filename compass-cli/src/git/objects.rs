@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Stdio;
 
+use compass_manifest::EntryKind;
 use compass_registry::{Algorithm, Hasher};
 use sha1::{Digest as _, Sha1};
 
@@ -12,16 +13,6 @@ use super::command::spawn_error;
 use super::work_tree::nul_separated;
 use crate::error::{CliError, Result};
 
-/// The kind of an entry of a tree or of the index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EntryKind {
-    File,
-    /// A symbolic link.
-    Link,
-    /// The commit of a submodule.
-    Submodule,
-}
-
 /// An entry of a tree or of the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -29,14 +20,12 @@ pub(crate) struct Entry {
     pub(crate) object: String,
 }
 
-impl EntryKind {
-    /// Parses a mode as git prints it; `None` for modes that git does not write.
-    pub(crate) fn of_mode(mode: &str) -> Option<Self> {
-        match mode {
-            "120000" => Some(Self::Link),
-            "160000" => Some(Self::Submodule),
-            _ => mode.starts_with("100").then_some(Self::File),
-        }
+/// Parses a mode as git prints it; `None` for modes that git does not write.
+pub(crate) fn kind_of_mode(mode: &str) -> Option<EntryKind> {
+    match mode {
+        "120000" => Some(EntryKind::Link),
+        "160000" => Some(EntryKind::Submodule),
+        _ => mode.starts_with("100").then_some(EntryKind::File),
     }
 }
 
@@ -60,7 +49,7 @@ fn parse_tree_entry(line: &[u8]) -> Option<(Vec<u8>, Entry)> {
     let fields = String::from_utf8_lossy(&line[..tab]);
     let mut words = fields.split(' ');
     let (mode, _, object) = (words.next()?, words.next()?, words.next()?);
-    let entry = Entry { kind: EntryKind::of_mode(mode)?, object: object.to_owned() };
+    let entry = Entry { kind: kind_of_mode(mode)?, object: object.to_owned() };
     Some((line[tab + 1..].to_vec(), entry))
 }
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::review::Owners;
 use compass_manifest::version::ProductVersion;
-use compass_manifest::{Policy, Tree, rules};
+use compass_manifest::{EntryKind, Policy, Tree, rules};
 
-use super::{Entry, EntryKind, Git, is_undecodable};
+use super::{Entry, Git, kind_at};
 use crate::built_in_policy::BUILT_IN_POLICY;
 use crate::error::{CliError, Result};
 use crate::rule_files::{READ_LIMIT, read_rule_files};
@@ -130,13 +130,7 @@ impl Git {
 fn list(entries: &BTreeMap<String, Entry>) -> Tree {
     let mut tree = Tree::new();
     for (path, entry) in entries {
-        let kind = match entry.kind {
-            _ if is_undecodable(path) => compass_manifest::EntryKind::UndecodablePath,
-            EntryKind::File => compass_manifest::EntryKind::File,
-            EntryKind::Link => compass_manifest::EntryKind::Link,
-            EntryKind::Submodule => compass_manifest::EntryKind::Submodule,
-        };
-        tree.insert_entry(path.as_str(), kind, "");
+        tree.insert_entry(path.as_str(), kind_at(path, entry.kind), "");
     }
     tree
 }

@@ -6,9 +6,11 @@ use std::fs::FileType;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use compass_manifest::EntryKind;
+
 use super::Git;
 use super::command::spawn_error;
-use super::objects::{Entry, EntryKind};
+use super::objects::{Entry, kind_of_mode};
 use crate::error::Result;
 
 /// The files that git does not ignore, by path.
@@ -203,7 +205,7 @@ fn parse_index_entry(line: &[u8]) -> Option<(Vec<u8>, IndexEntry)> {
     let fields = String::from_utf8_lossy(&line[..tab]);
     let mut words = fields.split(' ');
     let (tag, mode, object) = (words.next()?, words.next()?, words.next()?);
-    let entry = Entry { kind: EntryKind::of_mode(mode)?, object: object.to_owned() };
+    let entry = Entry { kind: kind_of_mode(mode)?, object: object.to_owned() };
     let is_assumed_unchanged = tag.eq_ignore_ascii_case("S") || tag == "h";
     Some((line[tab + 1..].to_vec(), IndexEntry { entry, is_assumed_unchanged }))
 }

@@ -76,8 +76,8 @@ impl Report {
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         self.results.iter().flat_map(|one| {
             let (report, moved) = match &one.result {
-                Ok(Outcome::Copied(report)) => (Some(report), "was moved"),
-                Ok(Outcome::Planned(report)) => (Some(report), "would be moved"),
+                Ok(Outcome { report, is_plan: false }) => (Some(report), "was moved"),
+                Ok(Outcome { report, is_plan: true }) => (Some(report), "would be moved"),
                 Err(_) => (None, ""),
             };
             let replaced = report.and_then(|report| report.replaced_digest);
@@ -155,12 +155,12 @@ impl Report {
             sums.retries += u64::from(one.retries);
             match &one.result {
                 Err(_) => sums.failed += 1,
-                Ok(done) if done.not_copied().is_some() => sums.kept += 1,
-                Ok(done) if done.is_already_present() => sums.present += 1,
-                Ok(done) => {
+                Ok(Outcome { report, .. }) if report.not_copied.is_some() => sums.kept += 1,
+                Ok(Outcome { report, .. }) if report.already_present => sums.present += 1,
+                Ok(Outcome { report, is_plan }) => {
                     sums.copied += 1;
-                    sums.bytes += done.bytes();
-                    sums.mounted += done.mounted();
+                    sums.bytes += report.bytes;
+                    sums.mounted += if *is_plan { 0 } else { report.mounted_bytes };
                 }
             }
         }
@@ -203,23 +203,18 @@ fn group_error(group: &[&TransferResult]) -> Option<CliError> {
 /// The line of an image; `None` if it has an error.
 fn line(image: &TransferResult) -> Option<String> {
     let release = &image.transfer.release;
-    let done = image.result.as_ref().ok()?;
-    if let Some(not_copied) = done.not_copied() {
-        return Some(format!("{release} {} (kept; not copied: {not_copied})\n", done.digest()));
-    }
-    Some(match done {
-        Outcome::Copied(copied) => {
-            let reduced =
-                if copied.platform_subset { ", only the requested platforms" } else { "" };
-            format!("{release} {} ({} copied{reduced})\n", copied.digest, human_bytes(copied.bytes))
+    let Outcome { report, is_plan } = image.result.as_ref().ok()?;
+    let bytes = human_bytes(report.bytes);
+    let what = match (report.not_copied, is_plan) {
+        (Some(not_copied), _) => format!("kept; not copied: {not_copied}"),
+        (None, true) if report.already_present => "already present".to_owned(),
+        (None, true) => format!("{bytes} to copy"),
+        (None, false) if report.platform_subset => {
+            format!("{bytes} copied, only the requested platforms")
         }
-        Outcome::Planned(plan) if plan.already_present => {
-            format!("{release} {} (already present)\n", plan.digest)
-        }
-        Outcome::Planned(plan) => {
-            format!("{release} {} ({} to copy)\n", plan.digest, human_bytes(plan.bytes))
-        }
-    })
+        (None, false) => format!("{bytes} copied"),
+    };
+    Some(format!("{release} {} ({what})\n", report.digest))
 }
 
 fn image_json(image: &TransferResult) -> Value {
@@ -230,29 +225,7 @@ fn image_json(image: &TransferResult) -> Value {
         "seconds": rounded(image.seconds),
     });
     let more = match &image.result {
-        Ok(Outcome::Copied(copied)) => json!({
-            "result": result_name(image, "copied"),
-            "digest": copied.digest,
-            "reduced": copied.platform_subset,
-            "lacks": copied.missing_platforms.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "unavailable": copied.unavailable,
-            "replaced": copied.replaced_digest,
-            "notCopied": copied.not_copied,
-            "blobs": copied.blobs,
-            "bytes": copied.bytes,
-            "mounted": copied.mounted_bytes,
-            "present": copied.present_bytes,
-        }),
-        Ok(Outcome::Planned(plan)) => json!({
-            "result": result_name(image, "planned"),
-            "digest": plan.digest,
-            "lacks": plan.missing_platforms.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "unavailable": plan.unavailable,
-            "replaced": plan.replaced_digest,
-            "notCopied": plan.not_copied,
-            "blobs": plan.blobs,
-            "bytes": plan.bytes,
-        }),
+        Ok(outcome) => outcome_json(outcome),
         Err(error) => {
             let mut error = error.to_json();
             json!({"result": FAILED, "error": error["error"].take()})
@@ -264,14 +237,29 @@ fn image_json(image: &TransferResult) -> Value {
     value
 }
 
-/// The value of `result` for an image.
-fn result_name(image: &TransferResult, done: &'static str) -> &'static str {
-    match &image.result {
-        Err(_) => FAILED,
-        Ok(done) if done.not_copied().is_some() => "kept",
-        Ok(done) if done.is_already_present() => "there",
-        Ok(_) => done,
+fn outcome_json(Outcome { report, is_plan }: &Outcome) -> Value {
+    let result = match (report.not_copied, is_plan) {
+        (Some(_), _) => "kept",
+        (None, _) if report.already_present => "there",
+        (None, true) => "planned",
+        (None, false) => "copied",
+    };
+    let mut value = json!({
+        "result": result,
+        "digest": report.digest,
+        "lacks": report.missing_platforms.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "unavailable": report.unavailable,
+        "replaced": report.replaced_digest,
+        "notCopied": report.not_copied,
+        "blobs": report.blobs,
+        "bytes": report.bytes,
+    });
+    if !is_plan {
+        value["reduced"] = json!(report.platform_subset);
+        value["mounted"] = json!(report.mounted_bytes);
+        value["present"] = json!(report.present_bytes);
     }
+    value
 }
 
 /// Rounds seconds to milliseconds.

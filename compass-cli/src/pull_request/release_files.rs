@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use compass_manifest::Policy;
+use compass_manifest::{EntryKind, Policy};
 use compass_registry::{Algorithm, Hasher};
 
 use super::ReleaseSource;
 use crate::error::Result;
 use crate::forge::Forge;
-use crate::git::EntryKind;
+use crate::git::kind_of_mode;
 
 /// Computes digests of release files.
 ///
@@ -81,7 +81,7 @@ impl<'r> Reader<'r> {
         let Ok(entries) = self.forge.tree(commit).await else { return Ok(None) };
         let prefix = clone.git.prefix();
         let files = entries.into_iter().filter_map(|entry| {
-            let kind = EntryKind::of_mode(&entry.mode)?;
+            let kind = kind_of_mode(&entry.mode)?;
             Some((entry.path.strip_prefix(prefix)?.to_owned(), content(kind, &entry.object)))
         });
         let policy = &self.source.repository.policy;
@@ -99,7 +99,7 @@ fn content(kind: EntryKind, object: &str) -> String {
     match kind {
         EntryKind::File => object.to_owned(),
         EntryKind::Link => format!("link {object}"),
-        EntryKind::Submodule => format!("submodule {object}"),
+        _ => format!("submodule {object}"),
     }
 }
 

@@ -8,7 +8,7 @@ use compass_manifest::{
 };
 
 use crate::built_in_policy::BUILT_IN_POLICY;
-use crate::checkout::{Checkout, FileKind};
+use crate::checkout::Checkout;
 use crate::error::{CliError, Result};
 use crate::regular_file;
 use crate::rule_files::{READ_LIMIT, read_rule_files};
@@ -70,7 +70,7 @@ fn check_spelling(checkout: &Checkout) -> Result<()> {
 pub(super) fn read_tree(checkout: &Checkout, policy: &Policy) -> Result<Tree> {
     let mut tree = Tree::new();
     for (path, kind) in checkout.files() {
-        tree.insert_entry(path, entry_kind(kind), "");
+        tree.insert_entry(path, kind, "");
     }
     read_rule_files(&mut tree, policy, |paths| checkout.read(paths, READ_LIMIT))?;
     let packed = unread_packed_files(&tree, policy);
@@ -81,14 +81,4 @@ pub(super) fn read_tree(checkout: &Checkout, policy: &Policy) -> Result<Tree> {
         }
     }
     Ok(tree)
-}
-
-fn entry_kind(kind: FileKind) -> EntryKind {
-    match kind {
-        FileKind::Regular => EntryKind::File,
-        FileKind::Link => EntryKind::Link,
-        FileKind::Submodule => EntryKind::Submodule,
-        FileKind::Special => EntryKind::Special,
-        FileKind::UndecodablePath => EntryKind::UndecodablePath,
-    }
 }

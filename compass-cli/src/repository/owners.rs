@@ -1,9 +1,9 @@
 //! The owners of targets, from the policy and from OWNERS files.
 
+use compass_manifest::EntryKind;
 use compass_manifest::review::{Owners, TargetOwners};
 
 use super::{Repository, Target};
-use crate::checkout::FileKind;
 use crate::error::{CliError, Result};
 use crate::git::Git;
 use crate::rule_files::READ_LIMIT;
@@ -74,7 +74,7 @@ impl Repository {
 
     fn owners_files(&self, path: &str) -> Result<OwnersFiles> {
         let mut files = Owners::files_for(&self.tree, path);
-        files.retain(|file| self.checkout.kind(file) == Some(FileKind::Regular));
+        files.retain(|file| self.checkout.kind(file) == Some(EntryKind::File));
         let paths: Vec<&str> = files.iter().map(String::as_str).collect();
         let contents = self.checkout.read(&paths, READ_LIMIT)?;
         Ok(files.into_iter().zip(contents).collect())

@@ -53,9 +53,7 @@ impl Destination {
         if output.ends_with(".tar.gz") && !path.is_dir() {
             return Ok(Self::File(path.to_owned()));
         }
-        std::fs::create_dir_all(path).map_err(|error| {
-            CliError::external(&error).context(format!("cannot create {output}"))
-        })?;
+        std::fs::create_dir_all(path).map_err(CliError::io("create", path))?;
         Ok(Self::File(path.join(plan.file_name())))
     }
 

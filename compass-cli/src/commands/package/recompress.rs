@@ -63,10 +63,7 @@ impl StagingDir {
         if !self.is_locked.replace(false) {
             return Ok(());
         }
-        std::fs::remove_dir_all(&self.path).map_err(|error| {
-            let path = self.path.display();
-            CliError::external(&error).context(format!("cannot remove {path}"))
-        })
+        std::fs::remove_dir_all(&self.path).map_err(CliError::io("remove", &self.path))
     }
 }
 
