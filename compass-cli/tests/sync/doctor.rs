@@ -77,7 +77,7 @@ fn doctor_scratch_repository_is_cleaned() {
     let (code, out, _) = world.compass(&["doctor", "127.0.0.1:1"]);
     assert_eq!(code, 3);
     assert!(out.starts_with("reachable       no   127.0.0.1:1 cannot be reached"), "{out}");
-    assert!(out.contains("help: check the host name and port"), "{out}");
+    assert!(out.contains("help: check the host name, the port"), "{out}");
 }
 
 /// Starts a server with a fixed response for each path.
