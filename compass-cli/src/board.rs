@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use compass_bundle::store::StoredBundle;
-use compass_manifest::review::Status;
+use compass_manifest::review::{Statement, Status};
 use jiff::Timestamp;
 
 use crate::error::CliError;
@@ -35,7 +35,7 @@ pub(crate) struct ReleasePull {
     pub(crate) status: Status,
     pub(crate) targets: Vec<TargetFacts>,
     /// Remarks about the change.
-    pub(crate) remarks: Vec<String>,
+    pub(crate) remarks: Vec<Statement>,
     /// The last failure of the work of a team.
     pub(crate) failure: Option<String>,
     /// The labels of the queue in their order, without `queue/`.

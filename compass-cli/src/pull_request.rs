@@ -26,7 +26,7 @@ use std::sync::Arc;
 use compass_manifest::Check;
 use compass_manifest::Policy;
 use compass_manifest::finding::Severity;
-use compass_manifest::review::{Evidence, Facts, Status, TargetOwners};
+use compass_manifest::review::{Evidence, Facts, Statement, Status, TargetOwners};
 use tokio::task::block_in_place;
 
 pub(crate) use self::apply::Written;
@@ -63,7 +63,7 @@ pub(crate) struct PullReview {
     pub(crate) own: Account,
     pub(crate) targets: Vec<TargetFacts>,
     /// Remarks about the change, such as a removed manifest.
-    pub(crate) remarks: Vec<String>,
+    pub(crate) remarks: Vec<Statement>,
     pub(crate) status: Status,
     /// The steps that were granted, and the last failure.
     pub(crate) record: Record,

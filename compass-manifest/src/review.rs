@@ -22,7 +22,7 @@
 //!     "harbor.example/release/compass-plugins-gpu:v0.1.1".parse()?,
 //! );
 //! image.in_source = Evidence::Yes;
-//! image.in_release = Evidence::No("the tag does not exist".to_owned());
+//! image.in_release = Evidence::No("the tag does not exist".into());
 //! facts.images = Some(vec![image]);
 //! facts.add_comment("alice", "\
 //! image(s) pushed to
@@ -61,6 +61,7 @@ mod queue;
 mod release_note;
 mod requests;
 mod slash_commands;
+mod statement;
 mod status;
 
 pub use command::{Command, CommandKind, ListItem};
@@ -70,4 +71,5 @@ pub use guard::{Guard, GuardNameError, GuardReport, Verdict};
 pub use owners::{Owners, OwnersError, TargetOwners};
 pub use parser::parse_commands;
 pub use queue::{Queue, QueueError, Role, Step};
+pub use statement::{RegistryRole, Statement};
 pub use status::{NextStep, Outcome, Status, Transition};

@@ -4,7 +4,7 @@ mod chinese;
 mod english;
 
 use compass_bundle::document::BundleKind;
-use compass_manifest::review::Verdict;
+use compass_manifest::review::{Statement, Verdict};
 
 use super::language::Language;
 use crate::pull_request::TargetKind;
@@ -91,9 +91,10 @@ pub(super) struct Texts {
     /// Describes a state of the queue, if it is one of the usual process.
     pub(super) state_name: fn(&str) -> Option<&'static str>,
     pub(super) guard_name: fn(&str) -> Option<&'static str>,
-    /// What to do for a guard, before the commands that the report names; `None` if the text of the
-    /// report is in this language.
-    pub(super) guard_help: fn(&str) -> Option<&'static str>,
+    /// Words a statement; its items follow in lines of their own.
+    pub(super) statement: fn(&Statement) -> String,
+    /// What to do about a statement, for which the second argument has the words in English.
+    pub(super) help: fn(&Statement, &str) -> Option<String>,
     pub(super) package_kind: fn(BundleKind) -> &'static str,
     pub(super) target_kind: fn(TargetKind) -> &'static str,
     pub(super) verdict: fn(Verdict) -> &'static str,
@@ -143,9 +144,6 @@ mod tests {
             for guard in Guard::ALL {
                 assert!((texts.guard_name)(guard.name()).is_some(), "{guard}");
             }
-        }
-        for guard in Guard::ALL {
-            assert!((chinese::TEXTS.guard_help)(guard.name()).is_some(), "{guard}");
         }
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use compass_manifest::escape::quote;
 use compass_manifest::inventory;
+use compass_manifest::review::Statement;
 
 use super::ReleaseSource;
 use crate::error::Result;
@@ -28,7 +28,7 @@ pub(crate) enum TargetKind {
 #[derive(Debug, Default)]
 pub(super) struct ChangedTargets {
     pub(super) targets: Vec<ReleaseTarget>,
-    pub(super) remarks: Vec<String>,
+    pub(super) remarks: Vec<Statement>,
 }
 
 impl TargetKind {
@@ -87,12 +87,10 @@ pub(super) fn find(source: &ReleaseSource) -> Result<ChangedTargets> {
         }
     }
     let removed = changed.iter().filter(|path| source.repository.tree.kind(path).is_none());
-    let mut remarks: Vec<String> = removed
-        .take(MAX_REMARKS)
-        .map(|path| format!("the change removes {}", quote(path)))
-        .collect();
+    let removed = removed.take(MAX_REMARKS).cloned();
+    let mut remarks: Vec<Statement> = removed.map(Statement::RemovedFile).collect();
     if targets.is_empty() {
-        remarks.push("the change releases nothing: it changes no release manifest".to_owned());
+        remarks.push(Statement::ReleasesNothing);
     }
     Ok(ChangedTargets { targets: targets.into_iter().collect(), remarks })
 }

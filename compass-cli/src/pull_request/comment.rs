@@ -153,7 +153,7 @@ fn requests(text: &mut String, review: &PullReview) {
                 writeln!(text, "outdated, because the release files changed: give it again")
             }
             Outcome::Refused { reason, help } if guards.is_empty() => {
-                writeln!(text, "refused: {} Help: {}", code(reason), code(help))
+                writeln!(text, "refused: {} Help: {}", code(&reason.to_string()), code(help))
             }
             Outcome::Refused { .. } => writeln!(text, "refused"),
             _ => writeln!(text),
@@ -176,7 +176,7 @@ fn link(id: Option<&i64>) -> String {
 
 fn remarks(text: &mut String, review: &PullReview) {
     for remark in review.status.remarks.iter().chain(&review.remarks) {
-        let _ = writeln!(text, "- note: {}", code(remark));
+        let _ = writeln!(text, "- note: {}", code(&remark.to_string()));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use compass_bundle::BundleDocument;
 use compass_bundle::store::{Store, open_store, store_path};
-use compass_manifest::review::{Evidence, ReleaseImage};
+use compass_manifest::review::{Evidence, ReleaseImage, Statement};
 use compass_registry::client::Client;
 use compass_registry::{Digest, ImageSource as _, Reference};
 use futures_util::{StreamExt as _, stream};
@@ -66,7 +66,7 @@ pub(super) async fn look_up(
                 target: target.clone(),
                 version: None,
                 images: Vec::new(),
-                bundle: BundleFacts::unknown("the target cannot be released"),
+                bundle: BundleFacts::unknown(Statement::NotReleasable),
                 error: Some(error),
             },
         });
@@ -88,10 +88,10 @@ async fn look_up_one(
     let bundle = if is_complete {
         match bundle_facts(source, contents, registries, reviewer).await {
             Ok(facts) => facts,
-            Err(error) => BundleFacts::unknown(&one_line(&error)),
+            Err(error) => BundleFacts::unknown(one_line(&error).into()),
         }
     } else {
-        BundleFacts::unknown("not all of its images are in the release registry")
+        BundleFacts::unknown(Statement::NotSynced)
     };
     Ok(TargetFacts { target: target.clone(), version, images, bundle, error: None })
 }
@@ -103,23 +103,20 @@ async fn image_facts(image: &TargetImage, registries: &Registries) -> ImageFacts
     let in_release = digest_of(&release, registries).await;
     let digest = in_release.as_ref().ok().copied().flatten();
     let release_evidence = match (&in_source, &in_release) {
-        (_, Err(reason)) => Evidence::Unknown(reason.clone()),
-        (_, Ok(None)) => Evidence::No("the tag does not exist".to_owned()),
+        (_, Err(reason)) => Evidence::Unknown(reason.as_str().into()),
+        (_, Ok(None)) => Evidence::No(Statement::NoTag),
         (Ok(Some(expected)), Ok(Some(found))) if expected == found => Evidence::Yes,
-        (Ok(Some(expected)), Ok(Some(found))) => Evidence::No(format!(
-            "the digest is {found}, but that in the source registry is {expected}"
-        )),
-        (Ok(None), Ok(Some(_))) => Evidence::No(
-            "it cannot be compared, because the source registry does not have it".to_owned(),
-        ),
-        (Err(reason), Ok(Some(_))) => {
-            Evidence::Unknown(format!("the source registry cannot be asked: {reason}"))
+        (Ok(Some(expected)), Ok(Some(found))) => {
+            let (found, expected) = (found.to_string(), expected.to_string());
+            Evidence::No(Statement::OtherDigest { found, expected })
         }
+        (Ok(None), Ok(Some(_))) => Evidence::No(Statement::NotInSource),
+        (Err(reason), Ok(Some(_))) => Evidence::Unknown(Statement::SourceNotKnown(reason.clone())),
     };
     let source_evidence = match in_source {
         Ok(Some(_)) => Evidence::Yes,
-        Ok(None) => Evidence::No("the tag does not exist".to_owned()),
-        Err(reason) => Evidence::Unknown(reason),
+        Ok(None) => Evidence::No(Statement::NoTag),
+        Err(reason) => Evidence::Unknown(reason.into()),
     };
     ImageFacts { source, release, in_source: source_evidence, in_release: release_evidence, digest }
 }
@@ -151,15 +148,15 @@ async fn bundle_facts(
     let planned = packaging::plan(repository, contents, &options, registries, &output).await?;
     let plan = planned.plan;
     let Some(url) = &repository.policy.store else {
-        return Ok(BundleFacts::unknown("the policy names no store"));
+        return Ok(BundleFacts::unknown(Statement::NoStore));
     };
     let store = open_store(url, &reviewer.global.store_options())?;
     let address = address(&*store, plan.document())?;
     let published =
         match find_bundle(&*store, plan.document(), &reviewer.global.retry_policy()).await {
             Ok(Some(found)) => compare(found, plan.document(), reviewer).await,
-            Ok(None) => Evidence::No(format!("{address} does not exist")),
-            Err(error) => Evidence::Unknown(one_line(&error)),
+            Ok(None) => Evidence::No(Statement::NoPackage(address.clone())),
+            Err(error) => Evidence::Unknown(one_line(&error).into()),
         };
     let (url, size, digest) = (Some(address), Some(plan.size()), Some(plan.digest()));
     Ok(BundleFacts { url, size, digest, published })
@@ -177,23 +174,21 @@ async fn compare(
     planned: &BundleDocument,
     reviewer: &Reviewer,
 ) -> Evidence {
-    let address = &found.stored.url;
+    let url = found.stored.url;
     let bundle = match found.bundle {
         Ok(bundle) => bundle,
-        Err(reason) => return Evidence::No(format!("{address} is not valid: {reason}")),
+        Err(reason) => return Evidence::No(Statement::InvalidPackage { url, reason }),
     };
     if !is_same_release(bundle.document(), planned) {
-        return Evidence::No(format!("{address} has other content than this pull request"));
+        return Evidence::No(Statement::OtherContent(url));
     }
     if found.stored.digest.is_none() {
-        return Evidence::No(format!(
-            "{address} has no checksum file: it is not completely published"
-        ));
+        return Evidence::No(Statement::NoChecksum(url));
     }
     match verify_package(&bundle.into(), true, &reviewer.output.silenced()).await {
         Ok(report) if report.is_ok() => Evidence::Yes,
-        Ok(_) => Evidence::No(format!("{address} is damaged")),
-        Err(error) => Evidence::Unknown(one_line(&error)),
+        Ok(_) => Evidence::No(Statement::DamagedPackage(url)),
+        Err(error) => Evidence::Unknown(one_line(&error).into()),
     }
 }
 
@@ -208,8 +203,8 @@ fn is_same_release(one: &BundleDocument, other: &BundleDocument) -> bool {
 }
 
 impl BundleFacts {
-    fn unknown(reason: &str) -> Self {
-        let published = Evidence::Unknown(reason.to_owned());
+    fn unknown(reason: Statement) -> Self {
+        let published = Evidence::Unknown(reason);
         Self { url: None, size: None, digest: None, published }
     }
 }
@@ -239,7 +234,7 @@ pub(super) fn images(targets: &[TargetFacts]) -> Option<Vec<ReleaseImage>> {
 /// Whether all bundles are published. One that is not decides over one that is not known.
 pub(super) fn bundle(targets: &[TargetFacts]) -> Evidence {
     if targets.is_empty() {
-        return Evidence::No("the change releases nothing".to_owned());
+        return Evidence::No(Statement::ReleasesNothing);
     }
     let evidence = || targets.iter().map(|target| &target.bundle.published);
     let missing = evidence().find(|evidence| matches!(evidence, Evidence::No(_)));

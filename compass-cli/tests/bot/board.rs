@@ -84,6 +84,7 @@ fn board_shows_releases_and_packages() {
             assert!(pull.body.contains(text), "{text}: {}", pull.body);
         }
         assert!(pull.body.contains("aria-current=\"step\""), "{}", pull.body);
+        assert!(!pull.body.contains("lang=\"en\"") || language == "en", "{}", pull.body);
         let packages = bot.get("/packages/plugin", headers);
         assert_eq!(packages.status, 200);
         assert_page(&packages, language);

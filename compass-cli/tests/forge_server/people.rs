@@ -118,11 +118,20 @@ impl World {
         }
         let (at, id) = (self.touch(number), self.id());
         self.user(actor);
-        let (actor, label) = (actor.to_owned(), label.to_owned());
+        let (actor, label) = (actor.to_owned(), self.label_name(label));
         self.pull_mut(number).labels.push(label.clone());
         let event = Event { id, kind: "labeled", actor: actor.clone(), label: label.clone(), at };
         self.pull_mut(number).events.push(event);
         self.notify_label(number, "labeled", &label, &actor);
+    }
+
+    /// The spelling of a label in the repository, which creates it if there is none.
+    fn label_name(&mut self, label: &str) -> String {
+        let known = self.label_names.iter().find(|known| known.eq_ignore_ascii_case(label));
+        known.cloned().unwrap_or_else(|| {
+            self.label_names.push(label.to_owned());
+            label.to_owned()
+        })
     }
 
     /// Removes a label; returns whether the pull request had it.
@@ -144,8 +153,9 @@ impl World {
     /// Renames a label of the repository. Events keep the former name.
     pub(crate) fn rename_label(&mut self, from: &str, to: &str) {
         self.tick();
-        for pull in self.pulls.values_mut() {
-            for label in pull.labels.iter_mut().filter(|label| label.eq_ignore_ascii_case(from)) {
+        let labels = self.pulls.values_mut().flat_map(|pull| &mut pull.labels);
+        for label in labels.chain(&mut self.label_names) {
+            if label.eq_ignore_ascii_case(from) {
                 to.clone_into(label);
             }
         }

@@ -96,6 +96,8 @@ pub(crate) struct World {
     /// Logins by token. The token of an installation belongs to no login.
     pub(crate) tokens: BTreeMap<String, Option<String>>,
     pub(crate) pulls: BTreeMap<u64, Pull>,
+    /// The labels of the repository. A label has one spelling, that of its creation.
+    pub(crate) label_names: Vec<String>,
     /// Numbers of issues that are not pull requests.
     pub(crate) issues: Vec<u64>,
     /// The statuses of each commit, oldest first.
@@ -138,6 +140,7 @@ impl World {
             users: BTreeMap::new(),
             tokens: BTreeMap::from([(TOKEN.to_owned(), Some(OWN_LOGIN.to_owned()))]),
             pulls: BTreeMap::new(),
+            label_names: Vec::new(),
             issues: Vec::new(),
             statuses: BTreeMap::new(),
             git: None,

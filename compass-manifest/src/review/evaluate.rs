@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::escape::{MAX_QUOTED, escape, quote, shorten};
+use crate::escape::{MAX_QUOTED, escape, shorten};
 use crate::suggest;
 
 use super::command::CommandKind;
@@ -12,6 +12,7 @@ use super::guard::{GuardReport, Verdict};
 use super::guards::{GuardContext, GuardResults};
 use super::queue::{Queue, Role, Step, same};
 use super::requests::Request;
+use super::statement::Statement;
 use super::status::{NextStep, Outcome, Status, Transition};
 
 impl Queue {
@@ -49,10 +50,10 @@ impl Queue {
             }
         }
         if omitted_requests > 0 {
-            remarks.push(format!("{omitted_requests} earlier requests are not shown"));
+            remarks.push(Statement::OmittedRequests(omitted_requests));
         }
         if let Some(label) = label.filter(|_| granted_earlier == 0) {
-            remarks.push(format!("the label `queue/{label}` does not follow from the commands"));
+            remarks.push(Statement::UnjustifiedLabel(label.to_owned()));
         }
         let next = self.steps_from(state).map(|step| replay.next(step)).collect();
         Status {
@@ -75,22 +76,27 @@ const MAX_TRANSITIONS: usize = 50;
 const MAX_INCOMPLETE: usize = 50;
 
 impl Conversation {
-    fn incomplete(&self) -> Vec<String> {
+    fn incomplete(&self) -> Vec<Statement> {
         let mut remarks = Vec::new();
         let mut count = 0;
         for text in self.texts() {
             for entry in &text.commands {
                 if let CommandKind::Incomplete { command, reason } = &entry.kind {
-                    let position = position(text.origin, entry.line);
                     count += 1;
                     if count <= MAX_INCOMPLETE {
-                        remarks.push(format!("{position}: `{command}` is incomplete: {reason}"));
+                        let (origin, line, reason) = (text.origin, entry.line, reason.clone());
+                        remarks.push(Statement::IncompleteCommand {
+                            origin,
+                            line,
+                            command,
+                            reason,
+                        });
                     }
                 }
             }
         }
         if count > MAX_INCOMPLETE {
-            remarks.push(format!("{} more commands are incomplete", count - MAX_INCOMPLETE));
+            remarks.push(Statement::MoreIncompleteCommands(count - MAX_INCOMPLETE));
         }
         remarks
     }
@@ -200,39 +206,35 @@ impl<'a> Replay<'a> {
     fn no_step(&self, state: Option<&str>, to: &str) -> Outcome {
         let Some(label) = self.queue.label(to) else {
             let labels = self.queue.labels();
-            let help = match suggest(to, labels.iter().copied()) {
+            let suggestion = suggest(to, labels.iter().copied()).map(str::to_owned);
+            let help = match &suggestion {
                 Some(label) => format!("did you mean `/queue {label}`?"),
                 None => format!("the queue has these labels: {}", labels.join(", ")),
             };
-            return Outcome::Refused {
-                reason: format!("the queue has no label {}", quote(to)),
-                help,
-            };
+            let labels = labels.into_iter().map(str::to_owned).collect();
+            let reason = Statement::UnknownLabel { label: to.to_owned(), suggestion, labels };
+            return Outcome::Refused { reason, help };
         };
-        let here = state.map_or_else(
-            || "the pull request is not in the queue yet".to_owned(),
-            |state| format!("the pull request is at {}", quote(state)),
-        );
+        let here = state.map(str::to_owned);
         match self.queue.path(state, label) {
-            Some(path) => Outcome::Refused {
-                reason: format!("{here}, and steps cannot be skipped"),
-                help: format!("request these labels first: {}", path[..path.len() - 1].join(", ")),
-            },
+            Some(path) => {
+                let missing = &path[..path.len() - 1];
+                let help = format!("request these labels first: {}", missing.join(", "));
+                let missing = missing.iter().map(|label| (*label).to_owned()).collect();
+                Outcome::Refused { reason: Statement::SkippedSteps { state: here, missing }, help }
+            }
             None => {
-                let onward: Vec<_> = self
-                    .queue
-                    .steps_from(state)
-                    .map(|step| format!("`/queue {}`", step.to))
-                    .collect();
+                let steps = self.queue.steps_from(state);
+                let onward: Vec<String> = steps.map(|step| step.to.clone()).collect();
+                let commands: Vec<_> =
+                    onward.iter().map(|label| format!("`/queue {label}`")).collect();
                 let help = if onward.is_empty() {
                     "the queue ends here".to_owned()
                 } else {
-                    format!("the next command is {}", onward.join(" or "))
+                    format!("the next command is {}", commands.join(" or "))
                 };
-                Outcome::Refused {
-                    reason: format!("{here}, and the queue does not lead back to {}", quote(label)),
-                    help,
-                }
+                let reason = Statement::NoWayBack { state: here, label: label.to_owned(), onward };
+                Outcome::Refused { reason, help }
             }
         }
     }
@@ -243,10 +245,11 @@ impl<'a> Replay<'a> {
         let help = if people.is_empty() {
             format!("ask an account with the role {roles} to comment `/queue {}`", step.to)
         } else {
-            let people: Vec<_> = people.iter().map(|login| account(login)).collect();
-            format!("ask {} to comment `/queue {}`", people.join(" or "), step.to)
+            let logins: Vec<_> = people.iter().map(|login| account(login)).collect();
+            format!("ask {} to comment `/queue {}`", logins.join(" or "), step.to)
         };
-        let reason = format!("{} does not have the role {roles}", account(by));
+        let roles = step.who.iter().map(|role| role.as_str().to_owned()).collect();
+        let reason = Statement::MissingRole { account: by.to_owned(), roles, people };
         Outcome::Refused { reason, help }
     }
 
@@ -310,10 +313,10 @@ fn outcome(guards: &[GuardReport]) -> Outcome {
             None => Outcome::Granted,
         };
     }
-    let join = |text: fn(&GuardReport) -> &str| {
-        failed.iter().map(|guard| text(guard)).collect::<Vec<_>>().join("; ")
-    };
-    Outcome::Refused { reason: join(|guard| &guard.explanation), help: join(|guard| &guard.help) }
+    let help: Vec<&str> = failed.iter().map(|guard| guard.help.as_str()).collect();
+    let help = help.join("; ");
+    let reason = failed.iter().map(|guard| guard.finding.clone()).collect();
+    Outcome::Refused { reason: Statement::GuardsFail(reason), help }
 }
 
 /// Joins the names of roles with `or`.

@@ -6,6 +6,7 @@ use crate::image::ImageReference;
 
 use super::owners::TargetOwners;
 use super::queue::{Role, same};
+use super::statement::Statement;
 
 /// The known facts about a pull request.
 #[derive(Debug, Clone)]
@@ -105,15 +106,15 @@ pub enum Evidence {
     /// The fact is true.
     Yes,
     /// The fact is false, with the reason, such as `the tag does not exist`.
-    No(String),
+    No(Statement),
     /// The fact is unknown, with the reason, such as `the registry was not contacted`.
-    Unknown(String),
+    Unknown(Statement),
 }
 
 impl ReleaseImage {
     /// Creates an image whose presence in the registries is unknown.
     pub fn new(source: ImageReference, release: ImageReference) -> Self {
-        let unknown = Evidence::Unknown("the registry was not contacted".to_owned());
+        let unknown = Evidence::Unknown(Statement::RegistryNotAsked);
         Self { source, release, in_source: unknown.clone(), in_release: unknown }
     }
 }
@@ -144,7 +145,7 @@ impl Facts {
             comments: Vec::new(),
             check_errors: None,
             images: None,
-            bundle: Evidence::Unknown("the store was not checked".to_owned()),
+            bundle: Evidence::Unknown(Statement::StoreNotAsked),
             granted: None,
             release_files: String::new(),
             is_body_outdated: false,

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use crate::escape::quote;
 use crate::named_enum::named_enum;
 
+use super::statement::Statement;
+
 named_enum! {
     /// A condition of a step.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,8 +60,11 @@ pub struct GuardReport {
     pub guard: &'static str,
     /// The result.
     pub verdict: Verdict,
-    /// The reason for the result.
+    /// The reason for the result, in English.
     pub explanation: String,
+    /// The reason for the result, as data.
+    #[serde(skip)]
+    pub finding: Statement,
     /// How to satisfy the guard; empty if it holds.
     pub help: String,
 }

@@ -1,6 +1,5 @@
 //! Evaluates the guards of a step.
 
-use crate::escape::escape;
 use crate::image::ImageReference;
 
 use super::command::CommandKind;
@@ -9,7 +8,9 @@ use super::evaluate::account;
 use super::facts::{Evidence, Facts, ReleaseImage};
 use super::guard::{Guard, GuardReport, Verdict};
 use super::list_guards::ListResults;
+use super::owners::TargetOwners;
 use super::queue::{Queue, Step, same};
+use super::statement::{RegistryRole, Statement};
 
 /// A step, and the inputs of its guards.
 pub(super) struct GuardContext<'a> {
@@ -34,7 +35,7 @@ enum Results {
 #[derive(Clone)]
 pub(super) struct Evaluation {
     pub(super) verdict: Verdict,
-    explanation: String,
+    finding: Statement,
     help: String,
 }
 
@@ -45,28 +46,26 @@ impl GuardResults {
             Results::Same(evaluation) => evaluation,
             Results::Lists(lists) => lists.at(text),
         };
-        let Evaluation { verdict, explanation, help } = evaluation.clone();
-        GuardReport { guard: self.guard.name(), verdict, explanation, help }
+        let Evaluation { verdict, finding, help } = evaluation.clone();
+        let explanation = finding.to_string();
+        GuardReport { guard: self.guard.name(), verdict, explanation, finding, help }
     }
 }
 
-pub(super) fn holds(explanation: impl Into<String>) -> Evaluation {
-    Evaluation { verdict: Verdict::Holds, explanation: explanation.into(), help: String::new() }
+pub(super) fn holds(finding: Statement) -> Evaluation {
+    Evaluation { verdict: Verdict::Holds, finding, help: String::new() }
 }
 
-pub(super) fn fails(explanation: impl Into<String>, help: impl Into<String>) -> Evaluation {
-    Evaluation { verdict: Verdict::Fails, explanation: explanation.into(), help: help.into() }
+pub(super) fn fails(finding: Statement, help: impl Into<String>) -> Evaluation {
+    Evaluation { verdict: Verdict::Fails, finding, help: help.into() }
 }
 
-fn unknown(explanation: impl Into<String>, help: impl Into<String>) -> Evaluation {
-    Evaluation { verdict: Verdict::Unknown, explanation: explanation.into(), help: help.into() }
+fn unknown(finding: Statement, help: impl Into<String>) -> Evaluation {
+    Evaluation { verdict: Verdict::Unknown, finding, help: help.into() }
 }
 
 pub(super) fn unknown_images() -> Evaluation {
-    unknown(
-        "the images of the release manifests are not known",
-        "run the command in a checkout of the pull request",
-    )
+    unknown(Statement::ImagesUnknown, "run the command in a checkout of the pull request")
 }
 
 impl GuardContext<'_> {
@@ -84,12 +83,12 @@ impl GuardContext<'_> {
             Guard::Cc => self.cc(),
             Guard::CheckClean => self.check_clean(),
             Guard::ImagesInSource => self.images_are(
-                "in the source registry",
+                RegistryRole::Source,
                 "push the missing images with the tags of the release manifest",
                 |image| (&image.source, &image.in_source),
             ),
             Guard::ImagesInRelease => self.images_are(
-                "in the release registry with the source's digest",
+                RegistryRole::Release,
                 "run `compass sync` for the target",
                 |image| (&image.release, &image.in_release),
             ),
@@ -105,11 +104,11 @@ impl GuardContext<'_> {
         });
         let kinds = self.queue.kinds();
         match kinds_in_body.into_iter().find(|kind| kinds.iter().any(|known| same(known, kind))) {
-            Some(kind) => holds(format!("the body has `/kind {kind}`")),
+            Some(kind) => holds(Statement::KindInBody(kind.clone())),
             None => {
                 let commands: Vec<_> = kinds.iter().map(|kind| format!("`/kind {kind}`")).collect();
-                let commands = commands.join(" or ");
-                fails(format!("the body has no {commands}"), format!("add {commands} to the body"))
+                let help = format!("add {} to the body", commands.join(" or "));
+                fails(Statement::NoKindInBody(kinds.to_vec()), help)
             }
         }
     }
@@ -118,10 +117,10 @@ impl GuardContext<'_> {
         let command = format!("`/queue {}`", self.step.to);
         let requests = |it: &CommandKind| matches!(it, CommandKind::Queue(label) if same(label, &self.step.to));
         if self.conversation.body().any(requests) {
-            holds(format!("the body has {command}"))
+            holds(Statement::RequestInBody(self.step.to.clone()))
         } else {
             fails(
-                format!("the body has no {command}"),
+                Statement::NoRequestInBody(self.step.to.clone()),
                 format!("add {command} to the body, on a separate line"),
             )
         }
@@ -131,19 +130,19 @@ impl GuardContext<'_> {
         let mut has_heading = false;
         for command in self.conversation.body() {
             match command {
-                CommandKind::ReleaseNote(Some(_)) => return holds("the body has a release note"),
+                CommandKind::ReleaseNote(Some(_)) => return holds(Statement::ReleaseNote),
                 CommandKind::ReleaseNote(None) => has_heading = true,
                 _ => {}
             }
         }
         if has_heading {
             fails(
-                "the release note in the body is empty",
+                Statement::EmptyReleaseNote,
                 "describe the release below the line `**Release note**:`",
             )
         } else {
             fails(
-                "the body has no release note",
+                Statement::NoReleaseNote,
                 "add a line `**Release note**:` to the body, and describe the release below it",
             )
         }
@@ -162,45 +161,35 @@ impl GuardContext<'_> {
                 || mentioned.iter().any(|other| same(other, login))
         };
         let missing = self.queue.cc().iter().filter(|login| !is_known(login));
-        let mut missing: Vec<String> = missing.map(|login| format!("@{login}")).collect();
-        let mut described = missing.join(" ");
-        for owners in &self.facts.owners {
-            if owners.accounts.iter().any(|login| is_known(&login)) {
-                continue;
-            }
-            let accounts: Vec<_> = owners.accounts.iter().map(|login| account(login)).collect();
-            let separator = if described.is_empty() { "" } else { ", and " };
-            described += &format!(
-                "{separator}an owner of {}: {}",
-                escape(&owners.target),
-                accounts.join(" or ")
-            );
-            missing.extend(accounts.into_iter().take(1));
+        let accounts: Vec<String> = missing.cloned().collect();
+        let owners = self.facts.owners.iter();
+        let owners = owners.filter(|owners| !owners.accounts.iter().any(|login| is_known(&login)));
+        let owners: Vec<TargetOwners> = owners.cloned().collect();
+        if accounts.is_empty() && owners.is_empty() {
+            return holds(Statement::AllMentioned);
         }
-        if missing.is_empty() {
-            holds("the body mentions all reviewers")
-        } else {
-            fails(
-                format!("the body does not mention {described}"),
-                format!("add `/cc {}` to the body", missing.join(" ")),
-            )
-        }
+        let first = owners.iter().filter_map(|owners| owners.accounts.first());
+        let missing = accounts.iter().map(|login| format!("@{login}"));
+        let missing: Vec<_> = missing.chain(first.map(|login| account(login))).collect();
+        let help = format!("add `/cc {}` to the body", missing.join(" "));
+        fails(Statement::NotMentioned { accounts, owners }, help)
     }
 
     fn check_clean(&self) -> Evaluation {
-        match self.facts.check_errors {
-            Some(0) => holds("`check` finds no error"),
-            Some(1) => fails("`check` finds one error", "run `compass check` and fix it"),
-            Some(n) => {
-                fails(format!("`check` finds {n} errors"), "run `compass check` and fix them")
-            }
-            None => unknown("`check` was not run", "run `compass check`"),
+        let Some(errors) = self.facts.check_errors else {
+            return unknown(Statement::CheckNotRun, "run `compass check`");
+        };
+        let finding = Statement::CheckErrors(errors);
+        match errors {
+            0 => holds(finding),
+            1 => fails(finding, "run `compass check` and fix it"),
+            _ => fails(finding, "run `compass check` and fix them"),
         }
     }
 
     fn images_are(
         &self,
-        what: &str,
+        registry: RegistryRole,
         help: &str,
         of: fn(&ReleaseImage) -> (&ImageReference, &Evidence),
     ) -> Evaluation {
@@ -212,48 +201,32 @@ impl GuardContext<'_> {
         for (image, evidence) in images.iter().map(of) {
             match evidence {
                 Evidence::Yes => {}
-                Evidence::No(detail) => missing.push(format!("{image}: {detail}")),
-                Evidence::Unknown(why) => open.push(format!("{image}: {why}")),
+                Evidence::No(reason) => missing.push((image.clone(), reason.clone())),
+                Evidence::Unknown(reason) => open.push((image.clone(), reason.clone())),
             }
         }
         let total = images.len();
         if !missing.is_empty() {
-            let count = missing.len();
-            let explanation =
-                format!("not {what}: {count} of {total} images\n{}", join_lines(&missing));
-            fails(explanation, help)
+            fails(Statement::ImagesMissing { registry, total, images: missing }, help)
         } else if !open.is_empty() {
-            let explanation =
-                format!("it is unknown whether these images are {what}\n{}", join_lines(&open));
-            unknown(explanation, "run the command with access to the registry")
+            let help = "run the command with access to the registry";
+            unknown(Statement::ImagesNotKnown { registry, images: open }, help)
         } else {
-            holds(format!("every image is {what}: {total}"))
+            holds(Statement::AllImagesIn(registry, total))
         }
     }
 
     fn bundle(&self) -> Evaluation {
         match &self.facts.bundle {
-            Evidence::Yes => holds("the store has the bundle, and it is valid"),
-            Evidence::No(detail) => fails(
-                format!("the bundle is not published: {detail}"),
+            Evidence::Yes => holds(Statement::BundlePublished),
+            Evidence::No(reason) => fails(
+                Statement::BundleNotPublished(Box::new(reason.clone())),
                 "run `compass package` and `compass publish` for the target",
             ),
-            Evidence::Unknown(why) => unknown(
-                format!("it is unknown whether the store has the bundle: {why}"),
+            Evidence::Unknown(reason) => unknown(
+                Statement::BundleNotKnown(Box::new(reason.clone())),
                 "run the command with access to the store",
             ),
         }
     }
 }
-
-/// Joins the first [`MAX_LINES`] lines, and appends the number of the others.
-pub(super) fn join_lines(lines: &[String]) -> String {
-    let mut shown = lines.iter().take(MAX_LINES).cloned().collect::<Vec<_>>().join("\n");
-    if lines.len() > MAX_LINES {
-        shown += &format!("\nand {} more", lines.len() - MAX_LINES);
-    }
-    shown
-}
-
-/// The maximum number of lines of an explanation.
-const MAX_LINES: usize = 20;

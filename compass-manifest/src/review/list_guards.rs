@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::escape::quote;
 use crate::image::ImageReference;
 
 use super::command::ListItem;
 use super::facts::ReleaseImage;
 use super::guard::Verdict;
-use super::guards::{Evaluation, GuardContext, fails, holds, join_lines, unknown_images};
+use super::guards::{Evaluation, GuardContext, fails, holds, unknown_images};
+use super::statement::Statement;
 
 /// The results of the lists of a conversation.
 pub(super) struct ListResults {
@@ -50,8 +50,8 @@ impl GuardContext<'_> {
             )
         };
         let mut none = match needed.is_empty() {
-            true => holds("the release manifests need no image"),
-            false => fails("no account with a role of the step listed images", help()),
+            true => holds(Statement::NoImagesNeeded),
+            false => fails(Statement::NoImagesListed, help()),
         };
         let mut lists = Vec::new();
         for (index, items) in self.conversation.image_lists(self.facts, &self.step.who) {
@@ -69,14 +69,14 @@ impl GuardContext<'_> {
 
     pub(super) fn packages_listed(&self) -> ListResults {
         let none = fails(
-            "no account with a role of the step listed packages",
+            Statement::NoPackagesListed,
             "comment `packages uploaded to` with the URL of each package below it",
         );
         let lists = self.conversation.packages(self.facts, &self.step.who).into_iter();
         let results = lists.map(|(index, items)| {
             let result = match items.iter().find(|item| item.is_malformed()) {
                 Some(item) => fails(describe_malformed(item), "correct the line"),
-                None => holds(format!("packages are listed: {}", items.len())),
+                None => holds(Statement::PackagesListed(items.len())),
             };
             (index, result)
         });
@@ -84,9 +84,9 @@ impl GuardContext<'_> {
     }
 }
 
-fn describe_malformed<T>(item: &ListItem<T>) -> String {
-    let why = item.value.as_ref().err().map_or("", String::as_str);
-    format!("line {} of the list is invalid: {}: {why}", item.line, quote(&item.text))
+fn describe_malformed<T>(item: &ListItem<T>) -> Statement {
+    let reason = item.value.as_ref().err().cloned().unwrap_or_default();
+    Statement::InvalidLine { line: item.line, text: item.text.clone(), reason }
 }
 
 /// Compares the listed images with those of the manifests, by repository and tag.
@@ -102,18 +102,10 @@ fn compare<'i>(
         Some(tag) => format!("{repository}:{tag}"),
         None => format!("{repository} (without a tag)"),
     };
-    let missing = wanted.difference(&given).map(|image| format!("not listed: {}", shown(image)));
-    let extra = given.difference(&wanted).map(|image| format!("not needed: {}", shown(image)));
-    let differences: Vec<String> = missing.chain(extra).collect();
-    if differences.is_empty() {
-        return holds(format!(
-            "the listed images are equal to those of the release manifests: {}",
-            wanted.len()
-        ));
+    let missing: Vec<String> = wanted.difference(&given).map(shown).collect();
+    let extra: Vec<String> = given.difference(&wanted).map(shown).collect();
+    if missing.is_empty() && extra.is_empty() {
+        return holds(Statement::ImagesListed(wanted.len()));
     }
-    let explanation = format!(
-        "the listed images differ from those of the release manifests\n{}",
-        join_lines(&differences)
-    );
-    fails(explanation, help())
+    fails(Statement::ListDiffers { missing, extra }, help())
 }

@@ -3,9 +3,9 @@
 
 use super::command::CommandKind;
 use super::conversation::{Conversation, Origin, Text};
-use super::evaluate::account;
 use super::facts::{Comment, Facts, Grant, Validity};
 use super::queue::same;
+use super::statement::Statement;
 
 /// A `/queue` command.
 pub(super) struct Request<'t> {
@@ -74,18 +74,12 @@ impl Conversation {
     }
 
     /// Returns remarks about edited comments with commands.
-    pub(super) fn edited(&self) -> Vec<String> {
+    pub(super) fn edited(&self) -> Vec<Statement> {
         let edited = self.texts().iter().filter(|text| {
             text.validity == Validity::Edited && text.commands.iter().any(is_request)
         });
-        let remarks = edited.take(MAX_EDITED).map(|text| {
-            format!(
-                "the comment of {} was edited, so that its commands do not count: give them again \
-                 in a new comment",
-                account(&text.author)
-            )
-        });
-        remarks.collect()
+        let accounts = edited.take(MAX_EDITED).map(|text| text.author.clone());
+        accounts.map(Statement::EditedComment).collect()
     }
 }
 

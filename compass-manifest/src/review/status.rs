@@ -4,6 +4,7 @@ use super::conversation::Origin;
 use super::facts::Grant;
 use super::guard::GuardReport;
 use super::queue::Role;
+use super::statement::Statement;
 
 /// The status of a pull request: its state, the requested steps, and the next steps.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -25,7 +26,7 @@ pub struct Status {
     /// The labels to remove.
     pub remove_labels: Vec<String>,
     /// Remarks about incomplete commands, and about labels that the commands do not justify.
-    pub remarks: Vec<String>,
+    pub remarks: Vec<Statement>,
     /// The latest granted steps, oldest first, for the record of the caller.
     #[serde(skip)]
     pub grants: Vec<Grant>,
@@ -73,8 +74,8 @@ pub enum Outcome {
     /// The pull request did not move.
     Refused {
         /// The reason.
-        reason: String,
-        /// How to make the request succeed.
+        reason: Statement,
+        /// How to make the request succeed, in English.
         help: String,
     },
 }

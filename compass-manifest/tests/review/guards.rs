@@ -141,8 +141,8 @@ fn images_unknown_leave_step_open() {
 #[test]
 fn images_in_source_requires_all() {
     for (evidence, outcome_is_open) in [
-        (Evidence::No("the tag does not exist".to_owned()), false),
-        (Evidence::Unknown("the registry did not answer".to_owned()), true),
+        (Evidence::No("the tag does not exist".into()), false),
+        (Evidence::Unknown("the registry did not answer".into()), true),
     ] {
         let mut facts = facts();
         facts.images.as_mut().unwrap()[0].in_source = evidence;
@@ -157,7 +157,7 @@ fn images_in_source_requires_all() {
 #[test]
 fn images_in_release_requires_same_digest() {
     let mut facts = whole_road();
-    facts.images.as_mut().unwrap()[0].in_release = Evidence::No("it has another digest".to_owned());
+    facts.images.as_mut().unwrap()[0].in_release = Evidence::No("it has another digest".into());
     let status = evaluate(&facts);
     assert_eq!(status.state.as_deref(), Some("patches-need-sync-image"));
     let report = guard(&status, Guard::ImagesInRelease);
@@ -170,10 +170,10 @@ fn images_in_release_requires_same_digest() {
 #[test]
 fn bundle_published_requires_bundle() {
     let mut facts = whole_road();
-    facts.bundle = Evidence::No("its digest differs from its checksum file".to_owned());
+    facts.bundle = Evidence::No("its digest differs from its checksum file".into());
     let refused = evaluate(&facts);
     assert_eq!(refused.state.as_deref(), Some("patches-need-package"));
     assert!(guard(&refused, Guard::BundlePublished).explanation.contains("its digest"));
-    facts.bundle = Evidence::Unknown("the store was not asked".to_owned());
+    facts.bundle = Evidence::Unknown("the store was not asked".into());
     assert_eq!(evaluate(&facts).transitions[3].outcome, Outcome::Open);
 }

@@ -73,7 +73,7 @@ fn label_records_granted_steps() {
     let mut facts = whole_road();
     facts.comments.truncate(2);
     facts.labels = vec!["kind/release".to_owned(), "queue/patches-need-package".to_owned()];
-    facts.images.as_mut().unwrap()[0].in_source = Evidence::No("it was cleaned up".to_owned());
+    facts.images.as_mut().unwrap()[0].in_source = Evidence::No("it was cleaned up".into());
     facts.check_errors = None;
     let status = evaluate(&facts);
     assert_eq!(status.state.as_deref(), Some("patches-need-package"));
@@ -90,7 +90,7 @@ fn label_without_commands_is_removed() {
     assert_eq!(status.state.as_deref(), Some("need-queue"));
     assert_eq!(status.add_labels, ["kind/release", "queue/need-queue"]);
     assert_eq!(status.remove_labels, ["queue/done-package-uploaded"]);
-    assert!(status.remarks[0].contains("does not follow from the commands"));
+    assert!(status.remarks[0].to_string().contains("does not follow from the commands"));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn label_earliest_of_several_counts() {
     let mut facts = whole_road();
     facts.labels = vec!["queue/done-package-uploaded".to_owned(), "Queue/Need-Queue".to_owned()];
     facts.check_errors = None;
-    facts.bundle = Evidence::No("it does not exist".to_owned());
+    facts.bundle = Evidence::No("it does not exist".into());
     let status = evaluate(&facts);
     assert_eq!(status.transitions[0].outcome, Outcome::GrantedEarlier);
     assert_eq!(status.transitions[1].outcome, Outcome::Granted);
@@ -112,7 +112,7 @@ fn incomplete_command_is_remarked() {
     facts.add_comment("alice", "thanks\n/queue <label>");
     let status = evaluate(&facts);
     assert_eq!(
-        status.remarks,
+        status.remarks.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["comment 1, line 2: `/queue` is incomplete: `<label>` is not a label"]
     );
 }

@@ -1,6 +1,6 @@
 //! The elements that several pages have.
 
-use compass_manifest::review::{Evidence, GuardReport, NextStep, Verdict};
+use compass_manifest::review::{Evidence, GuardReport, NextStep, Statement, Verdict};
 use jiff::{Timestamp, Unit};
 use maud::{Markup, html};
 
@@ -62,7 +62,9 @@ pub(super) fn evidence(texts: &Texts, evidence: &Evidence) -> Markup {
     };
     html! {
         (badge(kind, text))
-        @if let Some(reason) = reason { " " span.muted lang="en" { (reason) } }
+        @if let Some(reason) = reason {
+            " " span.muted lang=[lang(reason)] { (with_code(&(texts.statement)(reason))) }
+        }
     }
 }
 
@@ -73,18 +75,18 @@ pub(super) fn guard_name<'g>(texts: &Texts, guard: &'g GuardReport) -> &'g str {
 
 /// The reason of a guard, and what to do.
 pub(super) fn guard_details(texts: &Texts, guard: &GuardReport) -> Markup {
-    let mut help = guard.help.splitn(2, '\n');
-    let (first, lines) = (help.next().unwrap_or_default(), help.next());
+    let lines = guard.help.split_once('\n').map(|(_, lines)| lines);
+    let help = (texts.help)(&guard.finding, &guard.help);
     html! {
-        div lang="en" { (lines_with_code(&guard.explanation)) }
-        @if !first.is_empty() {
-            @match (texts.guard_help)(guard.guard) {
-                None => p.help { (with_code(first)) },
-                Some(text) => p.help { (text) @for code in codes(first) { " " code { (code) } } },
-            }
-        }
+        (lines_with_code(&(texts.statement)(&guard.finding)))
+        @if let Some(help) = help { p.help { (with_code(&help)) } }
         @if let Some(lines) = lines { pre tabindex="0" { (lines) } }
     }
+}
+
+/// The language of a statement that other programs worded, if it is not that of the page.
+pub(super) fn lang(statement: &Statement) -> Option<&'static str> {
+    matches!(statement, Statement::Text(_)).then_some("en")
 }
 
 /// A text whose first line is a sentence, and whose further lines are items.
@@ -107,11 +109,6 @@ pub(super) fn with_code(text: &str) -> Markup {
             @if index % 2 == 0 { (part) } @else { code { (part) } }
         }
     }
-}
-
-/// The code of a text in which backquotes mark code.
-fn codes(text: &str) -> impl Iterator<Item = &str> {
-    text.split('`').skip(1).step_by(2)
 }
 
 /// The people that can do a step: the roles, and the known accounts.

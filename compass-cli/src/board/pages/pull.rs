@@ -1,6 +1,6 @@
 //! The page of a pull request.
 
-use compass_manifest::review::{NextStep, Outcome, Transition};
+use compass_manifest::review::{NextStep, Outcome, Statement, Transition};
 use maud::{Markup, html};
 
 use super::super::ReleasePull;
@@ -8,8 +8,8 @@ use super::super::texts::Texts;
 use super::Page;
 use super::condition::Condition;
 use super::elements::{
-    badge, evidence, forge_link, guard_details, guard_name, notice, people, state_name, target,
-    time, title, verdict, with_code,
+    badge, evidence, forge_link, guard_details, guard_name, lang, notice, people, state_name,
+    target, time, title, verdict, with_code,
 };
 use crate::display::human_bytes;
 use crate::pull_request::TargetFacts;
@@ -108,7 +108,9 @@ fn contents(texts: &Texts, facts: &TargetFacts) -> Markup {
     html! {
         h3 { (target(texts, facts)) }
         @if let Some(error) = &facts.error {
-            (notice("bad", &error.message, error.causes.first().map(String::as_str)))
+            @let reason = [&error.message].into_iter().chain(error.causes.first());
+            @let reason: Vec<&str> = reason.map(String::as_str).collect();
+            (notice("bad", &(texts.statement)(&Statement::NotReleasable), Some(&reason.join(": "))))
         } @else {
             @if facts.images.is_empty() { p.muted { (texts.no_images) } }
             @else {
@@ -186,10 +188,8 @@ fn request(texts: &Texts, transition: &Transition) -> Markup {
             td {
                 (badge(kind, text))
                 @if let Outcome::Refused { reason, help } = &transition.outcome {
-                    div lang="en" {
-                        @for line in reason.lines().take(1) { p { (with_code(line)) } }
-                        @for line in help.lines().take(1) { p.help { (with_code(line)) } }
-                    }
+                    @for line in (texts.statement)(reason).lines().take(1) { p { (with_code(line)) } }
+                    @if let Some(help) = (texts.help)(reason, help) { p.help { (with_code(&help)) } }
                 }
             }
         }
@@ -197,12 +197,14 @@ fn request(texts: &Texts, transition: &Transition) -> Markup {
 }
 
 fn remarks(texts: &Texts, release: &ReleasePull) -> Markup {
-    let remarks: Vec<&String> = release.status.remarks.iter().chain(&release.remarks).collect();
+    let remarks: Vec<&Statement> = release.status.remarks.iter().chain(&release.remarks).collect();
     html! {
         @if !remarks.is_empty() {
             section.panel aria-labelledby="notes" {
                 h2 id="notes" { (texts.notes) }
-                ul lang="en" { @for remark in remarks { li { (with_code(remark)) } } }
+                ul { @for remark in remarks {
+                    li lang=[lang(remark)] { (with_code(&(texts.statement)(remark))) }
+                } }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The texts in Chinese.
 
+mod statements;
+
 use compass_bundle::document::BundleKind;
 use compass_manifest::review::Verdict;
 
@@ -115,20 +117,8 @@ pub(super) static TEXTS: Texts = Texts {
             _ => return None,
         })
     },
-    guard_help: |guard| {
-        Some(match guard {
-            "kind" | "asked-in-body" => "在描述中单独一行写上：",
-            "release-note" => "在描述中加上下面这一行，并在其后写明本次发布的内容：",
-            "cc" => "在描述中加上：",
-            "check-clean" => "按检查结果修正发布文件：",
-            "images-listed" => "发表评论，先写下面这一行，再逐行列出镜像：",
-            "images-in-source" => "把缺少的镜像按发布文件中的版本号推送到源镜像仓库。",
-            "images-in-release" => "把缺少的镜像同步过去：",
-            "bundle-published" => "打包并上传：",
-            "packages-listed" => "发表评论，先写下面这一行，再逐行列出安装包的地址：",
-            _ => return None,
-        })
-    },
+    statement: statements::statement,
+    help: |statement, _| statements::help(statement),
     package_kind: |kind| match kind {
         BundleKind::Plugin => "产品插件",
         BundleKind::Hotfix => "组件热升级",

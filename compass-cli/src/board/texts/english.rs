@@ -116,7 +116,8 @@ pub(super) static TEXTS: Texts = Texts {
             _ => return None,
         })
     },
-    guard_help: |_| None,
+    statement: ToString::to_string,
+    help: |_, english| Some(english.lines().next()?.to_owned()),
     package_kind: |kind| match kind {
         BundleKind::Plugin => "Plugins",
         BundleKind::Hotfix => "Hotfixes",

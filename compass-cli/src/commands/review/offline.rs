@@ -34,8 +34,8 @@ pub(super) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<E
     }
     facts.bundle = match known.bundle {
         Some(true) => Evidence::Yes,
-        Some(false) => Evidence::No("the store does not have it".to_owned()),
-        None => Evidence::Unknown("the store was not queried".to_owned()),
+        Some(false) => Evidence::No("the store does not have it".into()),
+        None => Evidence::Unknown("the store was not queried".into()),
     };
     let status = repository.policy.review.queue.evaluate(&facts);
     output.result(
@@ -120,8 +120,8 @@ fn images(
 ) -> Result<Vec<ReleaseImage>> {
     let evidence = |present: &Option<BTreeSet<String>>, reference: &str| match present {
         Some(present) if present.contains(reference) => Evidence::Yes,
-        Some(_) => Evidence::No("the registry does not have it".to_owned()),
-        None => Evidence::Unknown("the registry was not queried".to_owned()),
+        Some(_) => Evidence::No("the registry does not have it".into()),
+        None => Evidence::Unknown("the registry was not queried".into()),
     };
     let images = repository.target_images(target)?.into_iter().map(|image| {
         let (source, release) = (image.source.to_string(), image.release.to_string());

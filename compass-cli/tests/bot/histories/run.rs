@@ -59,6 +59,9 @@ impl<'w> Run<'w> {
         schedule: Schedule,
     ) -> Self {
         world.restart_forge();
+        // The repository spells one of the labels in another way.
+        let label = "Queue/Patches-Need-Sync-Image".to_owned();
+        world.forge.act(|forge| forge.label_names.push(label));
         for side in [Side::Source, Side::Release] {
             for version in ["v0.2.0", "v0.3.0"] {
                 Image { side, version }.remove(world);
