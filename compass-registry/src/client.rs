@@ -20,6 +20,7 @@ mod error_body;
 mod http_clients;
 mod mount;
 mod paging;
+mod pending_uploads;
 mod pull;
 mod push;
 mod rate_limit;
@@ -211,12 +212,20 @@ impl Client {
         referrers::list_referrers(&self.transport, repository, subject, artifact_type).await
     }
 
-    /// Checks that the registry accepts uploads to a repository. Nothing is uploaded.
+    /// Checks that the registry accepts uploads to a repository, by opening an upload session.
+    ///
+    /// The next blob of the repository is uploaded in this session. If there is none, call
+    /// [`Client::cancel_unused_uploads`].
     ///
     /// # Errors
     /// [`Error::Unauthorized`] or [`Error::Status`] if it does not, and errors of the connection.
     pub async fn check_push(&self, repository: &Repository) -> Result<(), Error> {
         upload::check(&self.transport, repository).await
+    }
+
+    /// Cancels the upload sessions that no upload has used. Errors are ignored.
+    pub async fn cancel_unused_uploads(&self) {
+        upload::cancel_unused(&self.transport).await;
     }
 
     /// Deletes a tag, or a manifest with all its tags.

@@ -3,8 +3,8 @@
 //! TLS uses rustls with ring, and the trust store of the system. ring is set in the configuration of
 //! each client, so that the process-wide provider of rustls is neither needed nor changed.
 
-pub(crate) mod no_certificates;
 mod retry_after;
+mod system_verifier;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_platform_verifier::Verifier;
 
-use self::no_certificates::NoCertificates;
 pub use self::retry_after::retry_after;
+use self::system_verifier::SystemVerifier;
 use crate::error::connection::error_chain;
 use crate::{Error, Secret};
 
@@ -167,8 +167,7 @@ impl HttpOptions {
     }
 }
 
-/// The certificates that identify servers. Loading them takes some milliseconds, so clients share
-/// them.
+/// The certificates that identify servers. Clients share them.
 #[derive(Debug)]
 pub(crate) struct TrustStore {
     provider: Arc<CryptoProvider>,
@@ -176,16 +175,14 @@ pub(crate) struct TrustStore {
 }
 
 impl TrustStore {
-    /// Loads the certificates of the system, and adds those of the options.
+    /// Trusts the certificates of the system and of the options.
     ///
-    /// Without any, the store refuses each server, so that plain HTTP works on minimal systems.
+    /// # Errors
+    /// [`Error::InvalidOption`] if those of the options are invalid.
     pub(crate) fn new(options: &HttpOptions) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match &options.ca_pem {
-            None => match Verifier::new(provider.clone()) {
-                Ok(verifier) => Arc::new(verifier),
-                Err(_) => Arc::new(NoCertificates { provider: provider.clone() }),
-            },
+            None => Arc::new(SystemVerifier::new(provider.clone())),
             Some(pem) => Arc::new(
                 Verifier::new_with_extra_roots(parse_ca(pem)?, provider.clone())
                     .map_err(|error| invalid(CA, error.to_string()))?,

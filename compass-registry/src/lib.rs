@@ -30,6 +30,7 @@ pub mod testing;
 mod blob_reader;
 mod buffer_pool;
 mod cache;
+mod caching_sink;
 mod connect_retry;
 mod copy;
 mod descriptor;
@@ -59,6 +60,7 @@ mod verify;
 pub use oci_spec::image::ANNOTATION_REF_NAME;
 
 pub use cache::CachingSource;
+pub use caching_sink::CachingSink;
 pub use copy::{Copier, CopyOptions, CopyReport, OnExistingTag, copy};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher};

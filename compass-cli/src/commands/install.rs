@@ -54,22 +54,33 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     if let Some(name) = &args.rollback {
         return rollback::run(name, args, &site, output).await;
     }
+    let installed = install(args, &site, global, output).await;
+    site.client.cancel_unused_uploads().await;
+    installed
+}
+
+async fn install(
+    args: &Args,
+    site: &Site,
+    global: &GlobalArgs,
+    output: &Output,
+) -> Result<ExitCode> {
     let progress = output.progress("install");
     let options =
         global.copy_options(progress.shared()).on_existing_tag(args.existing_tag.action());
     let mut installations = Vec::new();
     for bundle in &args.bundles {
-        installations.push(Installation::open(bundle, args, &site, global).await?);
+        installations.push(Installation::open(bundle, args, site, global).await?);
     }
     preflight::refuse_duplicates(&installations)?;
-    let plan = preflight::check(&installations, args, &site, &options).await?;
+    let plan = preflight::check(&installations, args, site, &options).await?;
     plan.iter()
         .filter_map(|one| one.unchecked_requirement.as_ref())
         .for_each(|text| output.warn(text));
     if args.dry_run {
         drop((options, progress));
         report::warn(&installations, output).await;
-        report::print_plan(&installations, &plan, &site, output)?;
+        report::print_plan(&installations, &plan, site, output)?;
         return Ok(ExitCode::SUCCESS);
     }
     for (installation, plan) in installations.iter_mut().zip(plan) {
@@ -77,14 +88,14 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     }
     progress.expect_images(installations.iter().map(|one| one.package.images().len()).sum());
     for installation in &mut installations {
-        if let Err(error) = installation.install(&site, &options, output).await {
+        if let Err(error) = installation.install(site, &options, output).await {
             output.error(&error);
             installation.failure = Some(error);
         }
     }
     drop((options, progress));
     report::warn(&installations, output).await;
-    report::print(&installations, &site, output);
+    report::print(&installations, site, output);
     let failures = installations.iter().filter_map(|installation| installation.failure.as_ref());
     Ok(failures.map(|error| error.exit).max().map_or(ExitCode::SUCCESS, ExitCode::from))
 }

@@ -1,4 +1,4 @@
-//! A site registry that counts received bytes and injects faults.
+//! A site registry that records requests, counts received bytes and injects faults.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -29,6 +29,7 @@ pub(crate) enum Fault {
 struct FaultState {
     fault: Mutex<Option<Fault>>,
     received: AtomicU64,
+    requests: Mutex<Vec<String>>,
 }
 
 pub(crate) struct SiteRegistry {
@@ -52,6 +53,11 @@ impl SiteRegistry {
 
     pub(crate) fn set_fault(&self, fault: Option<Fault>) {
         *self.state.fault.lock().unwrap() = fault;
+    }
+
+    /// Returns and clears the requests: method, path, and the status of the answer.
+    pub(crate) fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.requests.lock().unwrap())
     }
 
     /// Returns the bytes in uploads of blobs.
@@ -85,5 +91,8 @@ async fn inject(State(state): State<Arc<FaultState>>, request: Request, next: Ne
         Some(Fault::Slow(pause)) => tokio::time::sleep(pause).await,
         _ => {}
     }
-    next.run(Request::from_parts(head, Body::from(body))).await
+    let request = format!("{} {}", head.method, head.uri.path());
+    let response = next.run(Request::from_parts(head, Body::from(body))).await;
+    state.requests.lock().unwrap().push(format!("{request} {}", response.status().as_u16()));
+    response
 }

@@ -62,3 +62,37 @@ fn install_reads_and_sends_only_new_layers() {
     let again = site.install(&second, &[]);
     assert!(String::from_utf8_lossy(&again.out).contains(&digest), "{}", again.error);
 }
+
+#[test]
+fn install_asks_registry_once() {
+    let mut site = Site::new();
+    let registry = SiteRegistry::start();
+    site.place = format!("{}/site", registry.host);
+    let bundle = site.package("v1.0.0");
+    assert_eq!(site.install(&bundle, &[]).code, 0);
+    let mut requests = registry.take_requests();
+    let count = |start: &str| requests.iter().filter(|request| request.starts_with(start)).count();
+    // The tag, and the layer and the configuration, which are uploaded. The upload that shows that
+    // the registry can be written is one of the two.
+    assert_eq!(count("HEAD "), 3, "{requests:#?}");
+    assert_eq!((count("POST "), count("DELETE "), count("PUT ")), (2, 0, 3), "{requests:#?}");
+    requests.sort();
+    requests.dedup_by(|one, other| one == other && !one.starts_with("POST "));
+    assert_eq!(requests.len(), 9, "{requests:#?}");
+
+    // If the tag names the image, nothing else is asked.
+    assert_eq!(site.install(&bundle, &[]).code, 0);
+    assert_eq!(registry.take_requests().len(), 1);
+}
+
+#[test]
+fn install_refused_cancels_trial_upload() {
+    let mut site = Site::new();
+    let registry = SiteRegistry::start();
+    site.place = format!("{}/site", registry.host);
+    let bundle = site.package("v1.0.0");
+    assert_eq!(site.install(&bundle, &["--output", "yaml"]).code, 1);
+    let requests = registry.take_requests();
+    let count = |start: &str| requests.iter().filter(|request| request.starts_with(start)).count();
+    assert_eq!((count("POST "), count("DELETE "), count("PUT ")), (1, 1, 0), "{requests:#?}");
+}

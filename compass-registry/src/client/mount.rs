@@ -36,7 +36,7 @@ pub(super) async fn mount_blob(
         }));
     }
     if let Ok(upload) = transport.resolve_location(&request.url, &response) {
-        transport.keep_pending_mount_upload(to, descriptor.digest, upload);
+        transport.pending_uploads().add(to, Some(descriptor.digest), upload);
     }
     Ok(false)
 }
@@ -47,7 +47,7 @@ pub(super) async fn cancel_pending_mount_upload(
     repository: &Repository,
     descriptor: &Descriptor,
 ) {
-    if let Some(session) = transport.take_pending_mount_upload(repository, descriptor.digest) {
+    if let Some(session) = transport.pending_uploads().take_own(repository, descriptor.digest) {
         cancel(transport, repository, session).await;
     }
 }

@@ -4,9 +4,8 @@ mod login;
 mod redirect;
 mod status_error;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -16,12 +15,13 @@ use super::ClientOptions;
 use super::auth::Auth;
 use super::error::ErrorResponse;
 use super::http_clients::{AuthRequest, HttpClients, Traffic};
+use super::pending_uploads::PendingUploads;
 use super::rate_limit::RateLimiter;
 use super::token_cache::Scope;
 use crate::connect_retry::ConnectRetry;
 use crate::http::Proxy;
 use crate::reference::split_port;
-use crate::{Digest, Error, RangeOptions, Repository, RetryPolicy};
+use crate::{Error, RangeOptions, Repository, RetryPolicy};
 use redirect::is_repeatable_redirect;
 pub(super) use redirect::too_many_redirects;
 
@@ -66,8 +66,7 @@ struct Inner {
     /// Whether any `HEAD` request has found a manifest. Some registries answer all of them with
     /// 404.
     head_supported: AtomicBool,
-    /// Upload sessions that were opened instead of mounts.
-    pending_mount_uploads: Mutex<HashMap<(Repository, Digest), Url>>,
+    pending_uploads: PendingUploads,
 }
 
 /// The response to `GET /v2/`.
@@ -127,7 +126,7 @@ impl Transport {
             asked_root: tokio::sync::OnceCell::new(),
             ranges_ignored: AtomicBool::new(false),
             head_supported: AtomicBool::new(false),
-            pending_mount_uploads: Mutex::default(),
+            pending_uploads: PendingUploads::default(),
         })))
     }
 
@@ -177,28 +176,9 @@ impl Transport {
         self.0.head_supported.load(Ordering::Relaxed)
     }
 
-    /// Keeps the upload session that was opened instead of a mount.
-    pub(super) fn keep_pending_mount_upload(
-        &self,
-        repository: &Repository,
-        digest: Digest,
-        upload: Url,
-    ) {
-        self.pending_mount_uploads().insert((repository.clone(), digest), upload);
-    }
-
-    pub(super) fn take_pending_mount_upload(
-        &self,
-        repository: &Repository,
-        digest: Digest,
-    ) -> Option<Url> {
-        self.pending_mount_uploads().remove(&(repository.clone(), digest))
-    }
-
-    fn pending_mount_uploads(
-        &self,
-    ) -> std::sync::MutexGuard<'_, HashMap<(Repository, Digest), Url>> {
-        self.0.pending_mount_uploads.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Upload sessions that later uploads use.
+    pub(super) fn pending_uploads(&self) -> &PendingUploads {
+        &self.0.pending_uploads
     }
 
     /// Creates a request to `/v2/<repository>/<rest>`. `actions` are those of the token scope.

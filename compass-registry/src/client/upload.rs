@@ -4,7 +4,7 @@
 //! client asks the registry for the offset that it has reached, and sends the rest in chunks.
 
 use futures_util::FutureExt as _;
-use futures_util::future::try_join;
+use futures_util::future::{join_all, try_join};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
 
@@ -48,7 +48,7 @@ pub(super) async fn put_blob(
     blob: VerifiedBlob,
 ) -> Result<(), Error> {
     let mut upload = Upload::new(transport, repository, blob);
-    upload.session.url = transport.take_pending_mount_upload(repository, upload.descriptor.digest);
+    upload.session.url = transport.pending_uploads().take(repository, upload.descriptor.digest);
     upload.finish().await
 }
 
@@ -62,13 +62,24 @@ pub(super) async fn put_in_chunks(
     Upload { chunk: Some(chunk), ..Upload::new(transport, repository, blob) }.finish().await
 }
 
-/// Checks that the registry accepts uploads to a repository: opens a session, and cancels it.
+/// Checks that the registry accepts uploads to a repository, by opening a session for the next blob.
 pub(super) async fn check(transport: &Transport, repository: &Repository) -> Result<(), Error> {
     let request = transport.request(Method::POST, repository, "blobs/uploads/", PUSH);
     let response = transport.send(&request, is_success).await?;
     let session = transport.resolve_location(&request.url, &response)?;
-    cancel(transport, repository, session).await;
+    if let Some(replaced) = transport.pending_uploads().add(repository, None, session) {
+        cancel(transport, repository, replaced).await;
+    }
     Ok(())
+}
+
+/// Cancels the sessions that no upload has used.
+pub(super) async fn cancel_unused(transport: &Transport) {
+    let unused = transport.pending_uploads().take_all();
+    let cancels = unused.into_iter().map(|(repository, session)| async move {
+        cancel(transport, &repository, session).await;
+    });
+    join_all(cancels).await;
 }
 
 impl<'u> Upload<'u> {

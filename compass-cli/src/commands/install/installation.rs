@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use compass_bundle::store::redact_url;
 use compass_bundle::{Bundle, ImageInstallation, Package, install_each};
 use compass_manifest::Policy;
 use compass_registry::client::Client;
-use compass_registry::{CopyOptions, CopyReport, Reference, RegistryPrefix};
+use compass_registry::{
+    CachingSink, CopyOptions, CopyReport, ImageSink, Reference, RegistryPrefix,
+};
 
 use super::Args;
 use crate::error::{CliError, Result};
@@ -24,10 +27,15 @@ use crate::site::manifests::{Manifests, RenderedFile};
 use crate::site::receipts::{Receipt, ReceiptFile, ReceiptImage, Receipts};
 use crate::site::values::Values;
 
+/// How long the images stage uses what the preflight found in the registry.
+const LOOKUP_MAX_AGE: Duration = Duration::from_secs(30);
+
 /// The registry, the policy and the options that all installations of one command share.
 pub(super) struct Site {
     pub(super) registry: RegistryPrefix,
     pub(super) client: Client,
+    /// Writes to the registry. It remembers what the preflight found there.
+    pub(super) sink: Arc<dyn ImageSink>,
     pub(super) policy: Arc<Policy>,
     pub(super) receipts: Receipts,
     pub(super) hand_over: Option<HandOver>,
@@ -37,9 +45,11 @@ impl Site {
     pub(super) fn open(args: &Args, global: &GlobalArgs) -> Result<Self> {
         let repository = Repository::at_site(global)?;
         let registries = Registries::new(&repository, global);
+        let client = registries.client(&args.registry.host, args.plain_http)?;
         Ok(Self {
             registry: args.registry.clone(),
-            client: registries.client(&args.registry.host, args.plain_http)?,
+            sink: Arc::new(CachingSink::new(Arc::new(client.clone()), LOOKUP_MAX_AGE)),
+            client,
             policy: repository.policy,
             receipts: Receipts::new(args.receipts.as_deref())?,
             hand_over: HandOver::of(&args.hand_over)?,
@@ -160,7 +170,7 @@ impl Installation {
         options: &CopyOptions,
         output: &Output,
     ) -> Result<()> {
-        let sink = Arc::new(site.client.clone());
+        let sink = Arc::clone(&site.sink);
         let pushed = install_each(&self.package, sink, &site.registry, options).await;
         let name = &self.shown;
         let pushed = match pushed {

@@ -63,7 +63,7 @@ pub(super) async fn check(
             }
             (requirement, _) => requirement.as_ref().map(Requirement::describe_unchecked),
         };
-        let sink = Arc::new(site.client.clone());
+        let sink = Arc::clone(&site.sink);
         let planned = plan_install(&installation.package, sink, &site.registry, options).await;
         let planned = planned
             .map_err(existing_tag::bundle_error)

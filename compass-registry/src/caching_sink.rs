@@ -1,0 +1,184 @@
+//! A sink that caches lookups.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::{
+    Descriptor, Digest, Error, ImageSink, RawManifest, Repository, Tag, TagOrDigest, VerifiedBlob,
+};
+
+/// Caches which blobs and manifests a sink has, for a short time.
+///
+/// A copy that follows its plan thus does not look everything up again. Writes through this sink
+/// remove what they change; for changes by others, the time limit applies. The copy engine writes
+/// a blob that disappeared in the meantime again when the sink rejects its manifest.
+pub struct CachingSink {
+    sink: Arc<dyn ImageSink>,
+    blobs: Answers<(Repository, Digest), bool>,
+    manifests: Answers<(Repository, TagOrDigest), Option<Digest>>,
+}
+
+impl CachingSink {
+    /// Creates a sink that caches the lookups in another one. An answer that is older than
+    /// `max_age` is not used.
+    pub fn new(sink: Arc<dyn ImageSink>, max_age: Duration) -> Self {
+        Self { sink, blobs: Answers::new(max_age), manifests: Answers::new(max_age) }
+    }
+}
+
+/// Answers with their times.
+struct Answers<K, V> {
+    max_age: Duration,
+    answers: Mutex<HashMap<K, (V, Instant)>>,
+}
+
+impl<K: Eq + Hash, V: Clone> Answers<K, V> {
+    fn new(max_age: Duration) -> Self {
+        Self { max_age, answers: Mutex::default() }
+    }
+
+    /// Returns a recent answer, or runs `ask` and stores its answer.
+    async fn get_or_ask(
+        &self,
+        key: K,
+        ask: impl Future<Output = Result<V, Error>>,
+    ) -> Result<V, Error> {
+        let known = self.answers().get(&key).cloned();
+        if let Some((answer, _)) = known.filter(|(_, since)| since.elapsed() <= self.max_age) {
+            return Ok(answer);
+        }
+        let since = Instant::now();
+        let answer = ask.await?;
+        self.answers().insert(key, (answer.clone(), since));
+        Ok(answer)
+    }
+
+    fn forget(&self, key: &K) {
+        self.answers().remove(key);
+    }
+
+    fn answers(&self) -> MutexGuard<'_, HashMap<K, (V, Instant)>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl ImageSink for CachingSink {
+    async fn manifest_digest(
+        &self,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<Digest>, Error> {
+        let key = (repository.clone(), reference.clone());
+        self.manifests.get_or_ask(key, self.sink.manifest_digest(repository, reference)).await
+    }
+
+    async fn verified_manifest_digest(
+        &self,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<Digest>, Error> {
+        self.sink.verified_manifest_digest(repository, reference).await
+    }
+
+    async fn has_blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, Error> {
+        let key = (repository.clone(), descriptor.digest);
+        self.blobs.get_or_ask(key, self.sink.has_blob(repository, descriptor)).await
+    }
+
+    async fn put_blob(&self, repository: &Repository, blob: VerifiedBlob) -> Result<(), Error> {
+        let key = (repository.clone(), blob.descriptor().digest);
+        let put = self.sink.put_blob(repository, blob).await;
+        self.blobs.forget(&key);
+        put
+    }
+
+    async fn mount_blob(
+        &self,
+        from: &Repository,
+        to: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, Error> {
+        self.blobs.forget(&(to.clone(), descriptor.digest));
+        self.sink.mount_blob(from, to, descriptor).await
+    }
+
+    fn registry(&self) -> Option<&str> {
+        self.sink.registry()
+    }
+
+    async fn put_manifest(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+        tag: Option<&Tag>,
+    ) -> Result<(), Error> {
+        let put = self.sink.put_manifest(repository, manifest, tag).await;
+        let names = [Some(manifest.digest().into()), tag.cloned().map(TagOrDigest::from)];
+        for name in names.into_iter().flatten() {
+            self.manifests.forget(&(repository.clone(), name));
+        }
+        put
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::open_blob;
+    use crate::storage::MemoryStorage;
+
+    const MAX_AGE: Duration = Duration::from_secs(30);
+
+    fn name() -> Repository {
+        "a/b".parse().unwrap()
+    }
+
+    /// A storage, and a sink that caches its lookups.
+    fn cached() -> (MemoryStorage, CachingSink) {
+        let storage = MemoryStorage::default();
+        let sink = CachingSink::new(Arc::new(storage.clone()), MAX_AGE);
+        (storage, sink)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answer_is_kept_until_max_age() {
+        let (storage, sink) = cached();
+        let blob = Descriptor::of("text/plain", b"blob");
+        assert!(!sink.has_blob(&name(), &blob).await.unwrap());
+        storage.add_blob(&name(), b"blob");
+        tokio::time::sleep(MAX_AGE).await;
+        assert!(!sink.has_blob(&name(), &blob).await.unwrap());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(sink.has_blob(&name(), &blob).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn writes_replace_answers() {
+        let (_, sink) = cached();
+        let source = MemoryStorage::default();
+        let tag: Tag = "v1".parse().unwrap();
+        source.add_blob(&name(), b"blob");
+        let blob = Descriptor::of("text/plain", b"blob");
+        assert!(!sink.has_blob(&name(), &blob).await.unwrap());
+        sink.put_blob(&name(), open_blob(Arc::new(source), &name(), &blob)).await.unwrap();
+        assert!(sink.has_blob(&name(), &blob).await.unwrap());
+
+        let index = crate::media_type::OCI_INDEX;
+        let json = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+        let manifest = RawManifest::new(index, json);
+        let tagged = TagOrDigest::from(tag.clone());
+        assert_eq!(sink.manifest_digest(&name(), &tagged).await.unwrap(), None);
+        sink.put_manifest(&name(), &manifest, Some(&tag)).await.unwrap();
+        assert_eq!(sink.manifest_digest(&name(), &tagged).await.unwrap(), Some(manifest.digest()));
+    }
+}
