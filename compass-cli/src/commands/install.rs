@@ -4,6 +4,7 @@ mod installation;
 mod preflight;
 mod report;
 mod rollback;
+mod trial_uploads;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

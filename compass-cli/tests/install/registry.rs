@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Slow(Duration),
     /// Has no manifests.
     Empty,
+    /// Refuses to open uploads.
+    ReadOnly,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +89,9 @@ async fn inject(State(state): State<Arc<FaultState>>, request: Request, next: Ne
         Some(Fault::Dead { after }) if received > after => std::panic::resume_unwind(Box::new(())),
         Some(Fault::Empty) if is_manifest && is_read => {
             return StatusCode::NOT_FOUND.into_response();
+        }
+        Some(Fault::ReadOnly) if is_upload && head.method == Method::POST => {
+            return StatusCode::FORBIDDEN.into_response();
         }
         Some(Fault::Slow(pause)) => tokio::time::sleep(pause).await,
         _ => {}

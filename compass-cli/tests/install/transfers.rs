@@ -5,7 +5,7 @@ use std::process::Command;
 use compass_registry::testing::{SampleImage, random_bytes};
 
 use super::Site;
-use super::registry::SiteRegistry;
+use super::registry::{Fault, SiteRegistry};
 use super::world::ran;
 
 const SHARED: usize = 4 << 20;
@@ -95,4 +95,19 @@ fn install_refused_cancels_trial_upload() {
     let requests = registry.take_requests();
     let count = |start: &str| requests.iter().filter(|request| request.starts_with(start)).count();
     assert_eq!((count("POST "), count("DELETE "), count("PUT ")), (1, 1, 0), "{requests:#?}");
+}
+
+#[test]
+fn install_read_only_registry_gets_nothing() {
+    let mut site = Site::new();
+    let registry = SiteRegistry::start();
+    site.place = format!("{}/site", registry.host);
+    let bundle = site.package("v1.0.0");
+    registry.set_fault(Some(Fault::ReadOnly));
+    let refused = site.install(&bundle, &[]);
+    assert_eq!(refused.code, 3, "{}", refused.error);
+    let expected = format!("{}/gpu cannot be written to", site.place);
+    assert!(refused.error.contains(&expected), "{}", refused.error);
+    let requests = registry.take_requests();
+    assert!(requests.iter().all(|request| !request.starts_with("PUT ")), "{requests:#?}");
 }

@@ -1,5 +1,6 @@
 //! Reads all manifests of an image, and collects its blobs.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -46,7 +47,8 @@ pub(super) struct ManifestTree {
     /// A manifest that is referenced at several depths is in each of these levels, so that the
     /// levels can be written in reverse order.
     pub(super) levels: Vec<Vec<RawManifest>>,
-    /// The blobs that registries must have, without duplicates.
+    /// The blobs that registries must have, without duplicates. The largest one is first, so that
+    /// no long transfer begins when all others have ended.
     pub(super) blobs: Vec<Descriptor>,
     /// The layers that registries need not have, without duplicates.
     pub(super) nondistributable: Vec<Descriptor>,
@@ -79,6 +81,7 @@ impl ManifestTree {
             let reads = children.iter().map(|child| read(source, repository, child).boxed());
             level = buffered(CONCURRENT_READS, reads.collect()).await?;
         }
+        tree.blobs.sort_by_key(|blob| Reverse(blob.size));
         let spare = permits(MAX_IMAGE_MANIFESTS_BYTES) - permits(tree.bytes);
         drop(tree.memory.as_mut().and_then(|memory| memory.split(spare as usize)));
         Ok(tree)

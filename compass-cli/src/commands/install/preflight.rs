@@ -1,14 +1,15 @@
 //! Checks before anything is pushed.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use compass_bundle::plan_install;
 use compass_manifest::version::{ProductRequirement, ProductVersion};
 use compass_manifest::yaml;
 use compass_registry::CopyOptions;
+use futures_util::future::join;
 
 use super::installation::{Identity, ImageOutcome, Installation, Site};
+use super::trial_uploads::{TrialUploads, reporting_sink};
 use super::{Args, refused};
 use crate::error::{CliError, Result};
 use crate::existing_tag;
@@ -52,6 +53,7 @@ pub(super) async fn check(
 ) -> Result<Vec<Plan>> {
     let product = product_version(installations, args, site)?;
     let (mut plans, mut problems) = (Vec::new(), Vec::new());
+    let mut trials = TrialUploads::new(site);
     for installation in installations {
         let files = render(installation, site, &mut problems)?;
         check_writable(installation, &files, args, site).await?;
@@ -63,25 +65,10 @@ pub(super) async fn check(
             }
             (requirement, _) => requirement.as_ref().map(Requirement::describe_unchecked),
         };
-        let sink = Arc::clone(&site.sink);
-        let planned = plan_install(&installation.package, sink, &site.registry, options).await;
-        let planned = planned
-            .map_err(existing_tag::bundle_error)
-            .map_err(|error| error.context(format!("cannot install {}", installation.shown)))?;
-        let images = ImageOutcome::all(planned);
-        for image in &images {
-            match &image.result {
-                Err(error) if error.exit == CliError::EXTERNAL => {
-                    let what = format!("cannot install {}", image.reference);
-                    return Err(error.clone().context(what));
-                }
-                Err(error) => problems.push(error.clone()),
-                Ok(_) => {}
-            }
-        }
+        let images = plan_images(installation, args, site, options, &mut trials).await?;
+        problems.extend(images.iter().filter_map(|image| image.result.as_ref().err()).cloned());
         plans.push(Plan { images, files, unchecked_requirement });
     }
-    check_push(&plans, args, site).await?;
     if problems.is_empty() {
         return Ok(plans);
     }
@@ -129,27 +116,42 @@ async fn check_writable(
     site.receipts.check(release.kind, release.name, size)
 }
 
-/// Checks that the registry accepts uploads in each project that needs some.
-async fn check_push(plans: &[Plan], args: &Args, site: &Site) -> Result<()> {
-    let images = plans.iter().flat_map(|plan| &plan.images).filter(|_| !args.dry_run);
-    let needed = images.filter(|image| {
-        image
-            .result
-            .as_ref()
-            .is_ok_and(|report| !report.already_present && report.not_copied.is_none())
-    });
-    let mut projects = BTreeSet::new();
-    for ImageOutcome { reference, .. } in needed {
-        let repository = reference.repository();
-        let project = repository.as_str().rsplit_once('/').map_or("", |(project, _)| project);
-        if !projects.insert(project) {
-            continue;
+/// Plans the images of one package. Opens a trial upload meanwhile if an image is missing.
+async fn plan_images(
+    installation: &Installation,
+    args: &Args,
+    site: &Site,
+    options: &CopyOptions,
+    trials: &mut TrialUploads<'_>,
+) -> Result<Vec<ImageOutcome>> {
+    let (sink, missing) = reporting_sink(&site.sink);
+    let plan = plan_install(&installation.package, sink, &site.registry, options);
+    let (planned, opened) = match args.dry_run {
+        true => (plan.await, Ok(())),
+        false => join(plan, trials.open_all(missing)).await,
+    };
+    let planned = planned
+        .map_err(existing_tag::bundle_error)
+        .map_err(|error| error.context(format!("cannot install {}", installation.shown)))?;
+    let images = ImageOutcome::all(planned);
+    for image in &images {
+        if let Err(error) = &image.result
+            && error.exit == CliError::EXTERNAL
+        {
+            return Err(error.clone().context(format!("cannot install {}", image.reference)));
         }
-        site.client.check_push(repository).await.map_err(|error| {
-            CliError::from(error).context(format!("{reference} cannot be written to"))
-        })?;
     }
-    Ok(())
+    opened?;
+    for image in images.iter().filter(|image| !args.dry_run && is_needed(image)) {
+        trials.open(image.reference.repository()).await?;
+    }
+    Ok(images)
+}
+
+/// Whether an image is written to the registry.
+fn is_needed(image: &ImageOutcome) -> bool {
+    let report = image.result.as_ref();
+    report.is_ok_and(|report| !report.already_present && report.not_copied.is_none())
 }
 
 /// Returns the product version at the site, from the arguments, a product that is installed now, or
