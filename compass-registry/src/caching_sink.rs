@@ -15,8 +15,9 @@ use crate::{
 /// Caches which blobs and manifests a sink has, for a short time.
 ///
 /// A copy that follows its plan thus does not look everything up again. Writes through this sink
-/// remove what they change; for changes by others, the time limit applies. The copy engine writes
-/// a blob that disappeared in the meantime again when the sink rejects its manifest.
+/// remove the answers that they change. Changes by other clients are seen after the time limit. If
+/// a blob disappears before that, the registry rejects the manifest, and the copy engine writes the
+/// blob again.
 pub struct CachingSink {
     sink: Arc<dyn ImageSink>,
     blobs: Answers<(Repository, Digest), bool>,
