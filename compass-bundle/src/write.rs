@@ -252,7 +252,7 @@ async fn open_part(Target { path, overwrite }: Target<'_>) -> Result<PartFile, E
 /// Fails if the file system at a path has less than `needed` free bytes.
 ///
 /// # Errors
-/// [`Error::NoSpace`]. Some file systems do not report their free space: then there is no error.
+/// [`Error::NoSpace`], except on file systems that do not report their free space.
 pub fn require_space(
     system: rustix::io::Result<StatVfs>,
     path: &Path,
