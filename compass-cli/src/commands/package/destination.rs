@@ -94,9 +94,11 @@ async fn write_to_stream(bundle: PlannedBundle, path: &Path, output: &Output) ->
     let shown = output.progress("package");
     let progress = shown.shared();
     let (plan, images) = (Arc::new(bundle.plan), bundle.images);
-    let digest = if path == Path::new(STDOUT) {
+    let is_stdout = path == Path::new(STDOUT);
+    let name = if is_stdout { Path::new("standard output") } else { path };
+    let digest = if is_stdout {
         let mut stdout = tokio::io::stdout();
-        write_into(&plan, images, OutputStream::new(&mut stdout, path), &*progress).await
+        write_into(&plan, images, OutputStream::new(&mut stdout, name), &*progress).await
     } else {
         match tokio::fs::OpenOptions::new().write(true).open(path).await {
             Ok(mut opened) => {
@@ -105,7 +107,7 @@ async fn write_to_stream(bundle: PlannedBundle, path: &Path, output: &Output) ->
             Err(error) => return Err(fs::write_error(path, &error)),
         }
     };
-    let digest = digest.map_err(|error| write_error(error, path))?;
+    let digest = digest.map_err(|error| write_error(error, name))?;
     Ok(Written::new(path.to_owned(), plan.size(), digest))
 }
 

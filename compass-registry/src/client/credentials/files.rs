@@ -33,6 +33,9 @@ enum Source {
     Variable(&'static str, String),
 }
 
+/// The directory with a directory for each user, for sessions without `XDG_RUNTIME_DIR`.
+const RUNTIME_DIRECTORY: &str = "/run/containers";
+
 /// The variable that names the only file to read.
 const AUTH_FILE_VARIABLE: &str = "REGISTRY_AUTH_FILE";
 
@@ -67,7 +70,7 @@ impl CredentialFiles {
         let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
         let runtime = match directory("XDG_RUNTIME_DIR") {
             Some(runtime) => runtime.join("containers/auth.json"),
-            None => PathBuf::from(format!("/run/containers/{user}/auth.json")),
+            None => PathBuf::from(format!("{RUNTIME_DIRECTORY}/{user}/auth.json")),
         };
         let config = directory("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
         let docker = directory("DOCKER_CONFIG").or_else(|| below_home(".docker"));
@@ -211,5 +214,12 @@ impl Source {
 /// Whether the file is missing. An optional Kubernetes secret leaves a directory instead.
 fn is_missing(path: &Path, error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) || path.is_dir()
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => true,
+        // Podman creates the directory for root only. Other users then have no file in it.
+        ErrorKind::PermissionDenied if path.starts_with(RUNTIME_DIRECTORY) => {
+            std::fs::read_dir(RUNTIME_DIRECTORY).is_err()
+        }
+        _ => path.is_dir(),
+    }
 }
