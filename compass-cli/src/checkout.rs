@@ -9,6 +9,7 @@ mod lfs;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use compass_manifest::EntryKind;
 use compass_manifest::escape::escape;
@@ -22,7 +23,7 @@ use crate::regular_file;
 #[derive(Debug, Default)]
 pub(crate) struct Checkout {
     root: PathBuf,
-    git: Option<Git>,
+    git: Option<Arc<Git>>,
     files: BTreeMap<String, Entry>,
 }
 
@@ -40,15 +41,21 @@ impl Checkout {
             let files = list_work_tree(&git)?;
             // An ignored directory is not part of the git repository around it.
             if !files.is_empty() || !git.ignores_root()? {
-                return Ok(Self { root: root.to_owned(), git: Some(git), files });
+                return Ok(Self { root: root.to_owned(), git: Some(Arc::new(git)), files });
             }
         }
         Ok(Self { root: root.to_owned(), git: None, files: list_directory(root)? })
     }
 
+    /// Lists the files of a private clone.
+    pub(crate) fn of_clone(root: &Path, git: Arc<Git>) -> Result<Self> {
+        let files = list_work_tree(&git)?;
+        Ok(Self { root: root.to_owned(), git: Some(git), files })
+    }
+
     /// The git repository, if there is one.
     pub(crate) fn git(&self) -> Option<&Git> {
-        self.git.as_ref()
+        self.git.as_deref()
     }
 
     /// Whether a regular file did not change since the last commit.

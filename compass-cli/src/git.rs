@@ -13,6 +13,7 @@ mod index_copy;
 mod objects;
 mod private_clone;
 mod revision;
+mod snapshot;
 mod tree_at;
 mod work_tree;
 
@@ -28,6 +29,7 @@ use compass_manifest::escape::quote;
 use self::command::Environment;
 use self::index_copy::IndexCopy;
 use self::revision::first_line;
+use self::snapshot::Snapshot;
 use crate::error::{CliError, Result};
 
 pub(crate) use self::commit_import::{CommitImport, ImportedCommit, ImportedFile};
@@ -52,6 +54,8 @@ pub(crate) struct Git {
     index: PathBuf,
     /// The copy for commands that write the index, created for the first of them.
     index_copy: OnceLock<IndexCopy>,
+    /// The commit that replaces the work tree, in a clone without one.
+    snapshot: Option<Snapshot>,
     /// The text before the subcommand in a command that a message suggests.
     command_prefix: String,
 }
@@ -87,6 +91,7 @@ impl Git {
             is_shallow: false,
             index: PathBuf::new(),
             index_copy: OnceLock::new(),
+            snapshot: None,
             command_prefix,
         };
         (git.is_shallow, git.index) = git.verify()?;

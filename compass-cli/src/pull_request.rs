@@ -237,7 +237,7 @@ impl Reviewer {
             None => clone.git.policy_of(&clone.base)?,
         };
         let settings = queue_policy::write_settings(&policy, &clone, &self.root)?;
-        let repository = Repository::open_with(&clone.root(), policy, settings)?;
+        let repository = Repository::open_clone(&clone, policy, settings)?;
         Ok(ReleaseSource { repository, clone })
     }
 }

@@ -15,6 +15,7 @@ use compass_manifest::{Policy, ReleaseRepository, Report, Tree};
 use crate::built_in_policy::BUILT_IN_POLICY;
 use crate::checkout::Checkout;
 use crate::error::{CliError, Result};
+use crate::git::PrivateClone;
 use crate::global_args::GlobalArgs;
 use crate::rule_files::{READ_LIMIT, read_rule_files};
 
@@ -53,11 +54,17 @@ impl Repository {
         Ok(Self { root, settings, policy, tree, checkout, ..Self::default() })
     }
 
-    /// Opens a repository with the policy of another one, whose certificates and keys are in `settings`.
-    pub(crate) fn open_with(root: &Path, policy: Policy, settings: PathBuf) -> Result<Self> {
-        let checkout = Checkout::open(root, true)?;
+    /// Opens a private clone with the policy of another repository, whose certificates and keys are in
+    /// `settings`.
+    pub(crate) fn open_clone(
+        clone: &PrivateClone,
+        policy: Policy,
+        settings: PathBuf,
+    ) -> Result<Self> {
+        let root = clone.root();
+        let checkout = Checkout::of_clone(&root, Arc::clone(&clone.git))?;
         let tree = read_tree(&checkout, &policy)?;
-        let (root, policy) = (root.to_owned(), Arc::new(policy));
+        let policy = Arc::new(policy);
         Ok(Self { root, settings, policy, tree, checkout, ..Self::default() })
     }
 

@@ -40,7 +40,9 @@ impl Git {
         };
         let mut changed = self.differing(&head, &pathspec)?;
         // Includes ignored files, whose changes git does not record.
-        changed.extend(self.paths(&self.stdout(with(&["ls-files", "-z", "--others"]))?));
+        if self.snapshot.is_none() {
+            changed.extend(self.paths(&self.stdout(with(&["ls-files", "-z", "--others"]))?));
+        }
         if !changed.is_empty() {
             return Ok(History::Changed(changed.into_iter().collect()));
         }

@@ -62,6 +62,13 @@ impl Git {
 
     /// The entries of the release repository at a commit, by path of the git repository.
     pub(super) fn tree(&self, commit: &str) -> Result<BTreeMap<Vec<u8>, Entry>> {
+        match &self.snapshot {
+            Some(snapshot) => snapshot.entries(commit, || self.read_tree(commit)),
+            None => self.read_tree(commit),
+        }
+    }
+
+    fn read_tree(&self, commit: &str) -> Result<BTreeMap<Vec<u8>, Entry>> {
         let mut command = self.command();
         command.args(["ls-tree", "-r", "-z", "--full-tree", commit]).args(self.pathspec());
         let output = command.output().map_err(|error| spawn_error(&error))?;

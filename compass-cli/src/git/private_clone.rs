@@ -1,11 +1,12 @@
 //! A private clone with the commits of a pull request.
 //!
-//! The work tree of the clone is empty: its index marks every file as not checked out, so that the
-//! files are read from git objects. Nothing of the pull request is written to disk under a name that
-//! it chose, and no program that it names is run.
+//! The clone has no work tree: its files are read from git objects. Nothing of the pull request is
+//! written to disk under a name that it chose, and no program that it names is run.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::snapshot::Snapshot;
 use super::{Git, first_line};
 use crate::error::{CliError, Result};
 use crate::temporary::TemporaryDirectory;
@@ -27,7 +28,7 @@ pub(crate) struct PrivateClone {
     /// The commit where the change began.
     pub(crate) merge_base: String,
     /// The git repository at the head.
-    pub(crate) git: Git,
+    pub(crate) git: Arc<Git>,
     /// Whether it has the commits between these.
     pub(crate) has_history: bool,
 }
@@ -69,7 +70,6 @@ impl EmptyClone {
         std::fs::create_dir_all(root.join(prefix)).map_err(|error| {
             CliError::external(&error).context("cannot create a temporary directory")
         })?;
-        // No commit is checked out yet, so that the files are listed after this.
         let git = Git::at_head(&root, &root.join(prefix))?;
         let commit = |name: &str| -> Result<String> {
             let commit = git.commit_of(name)?;
@@ -78,6 +78,7 @@ impl EmptyClone {
         let (head, base) = (commit(HEAD)?, commit(BASE)?);
         let merge_base = git.merge_base_of(&base, &head)?;
         let Self { directory, prefix } = self;
+        let git = Arc::new(git);
         Ok(PrivateClone { directory, prefix, head, base, merge_base, git, has_history })
     }
 }
@@ -122,18 +123,18 @@ impl Git {
         write.map_err(|error| CliError::external(&error).context("cannot write a temporary file"))
     }
 
-    /// Opens a private clone, with the head of the pull request as its `HEAD` and its index.
+    /// Opens a private clone, with the head of the pull request instead of a work tree.
     fn at_head(top_level: &Path, root: &Path) -> Result<Self> {
-        let open = || -> Result<Self> {
-            let git = Self::discover(root, true)?;
-            git.ok_or_else(|| CliError::usage(format!("{} is no clone", top_level.display())))
-        };
-        let git = open()?;
+        let git = Self::discover(root, true)?;
+        let mut git =
+            git.ok_or_else(|| CliError::usage(format!("{} is no clone", top_level.display())))?;
         git.stdout(["update-ref", "--no-deref", "HEAD", HEAD])?;
-        git.stdout(["read-tree", "HEAD"])?;
-        let files = git.stdout(["ls-files", "-z"])?;
-        git.stdout_with_input(&["update-index", "-z", "--skip-worktree", "--stdin"], files)?;
-        open()
+        if !git.filter_drivers.is_empty() {
+            // Git reads the attributes of files from the index.
+            git.stdout(["read-tree", "HEAD"])?;
+        }
+        git.snapshot = git.commit_of(HEAD)?.map(Snapshot::new);
+        Ok(git)
     }
 
     /// Finds the commit where the change of `head` from `base` began.

@@ -68,6 +68,9 @@ impl Git {
 
     /// The commit of `HEAD`; `None` before the first commit of a branch.
     pub(super) fn head(&self) -> Result<Option<String>> {
+        if let Some(snapshot) = &self.snapshot {
+            return Ok(Some(snapshot.head.clone()));
+        }
         if let Some(head) = self.commit_of("HEAD")? {
             return Ok(Some(head));
         }

@@ -54,6 +54,11 @@ const COMPARISON: [&str; 13] = [
 impl Git {
     /// Lists the work tree.
     pub(crate) fn work_tree(&self) -> Result<WorkTree> {
+        if let Some(snapshot) = &self.snapshot {
+            let files = self.entries(&snapshot.head)?.into_iter();
+            let files = files.map(|(path, entry)| (path, WorkFile::Stored(entry))).collect();
+            return Ok(WorkTree { files });
+        }
         let (mut stored, changed) = match self.head()? {
             Some(head) => (self.tree(&head)?, Some(self.diff(&head, &self.pathspec())?)),
             None => (BTreeMap::new(), None),
@@ -96,6 +101,9 @@ impl Git {
         commit: &str,
         pathspec: &[OsString],
     ) -> Result<BTreeSet<String>> {
+        if let Some(snapshot) = &self.snapshot {
+            return self.differing_commits([commit, &snapshot.head], pathspec);
+        }
         Ok(self.paths(&self.diff(commit, pathspec)?))
     }
 
@@ -121,6 +129,9 @@ impl Git {
 
     /// Lists the files that are neither tracked nor ignored. A nested repository is one entry.
     fn untracked(&self) -> Result<Vec<u8>> {
+        if self.snapshot.is_some() {
+            return Ok(Vec::new());
+        }
         let mut arguments: Vec<_> =
             ["ls-files", "-z", "--others", "--exclude-standard"].map(Into::into).to_vec();
         arguments.extend(self.pathspec());

@@ -10,9 +10,10 @@
 //! matters whether the bot has looked before. In such histories, the bot looks at the pull request before
 //! something is taken away, on both forges.
 //!
-//! `PROPTEST_CASES` sets the number of histories, 1 by default, and `COMPASS_HISTORY_PULLS` the number of
-//! pull requests in each, 2 by default.
+//! `PROPTEST_CASES` sets the number of histories, 3 by default, and `COMPASS_HISTORY_PULLS` the number of
+//! pull requests in each, 5 by default. Each processor verifies a part of the histories.
 
+use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -53,11 +54,23 @@ struct Event {
 fn histories_end_equal_in_any_order() {
     let cases = match std::env::var_os("PROPTEST_CASES") {
         Some(_) => Config::default().cases,
-        None => 1,
+        None => 3,
     };
+    let pulls = std::env::var("COMPASS_HISTORY_PULLS").map_or(5, |text| text.parse().unwrap());
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = u32::try_from(threads).unwrap().min(cases);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let share = (cases + thread) / threads;
+            scope.spawn(move || verify_histories(share, pulls));
+        }
+    });
+}
+
+/// Verifies histories one after the other, in a world of their own.
+fn verify_histories(cases: u32, pulls: usize) {
     let config =
         Config { cases, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
-    let pulls = std::env::var("COMPASS_HISTORY_PULLS").map_or(2, |text| text.parse().unwrap());
     let world = Mutex::new(World::new());
     let heads = run::create_heads(&world.lock().unwrap());
     let result = TestRunner::new(config).run(&histories(pulls), |history| {
