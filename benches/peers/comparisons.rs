@@ -7,16 +7,18 @@ use std::path::Path;
 use compass_benches::BenchError;
 
 use crate::comparison::{Comparison, Contender};
-use crate::environment::{Destination, Endpoints, Environment};
+use crate::environment::{Destination, Endpoints, Environment, PRODUCT_VERSION};
 use crate::images::{ImageSet, LARGE, MIDDLE, SMALL, TAG};
 
 /// The argument that makes this program copy an image to an OCI layout.
 pub(crate) const TO_LAYOUT: &str = "--to-layout";
 
 /// The names of all comparisons.
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 10] = [
     "package",
     "package-link",
+    "product",
+    "product-link",
     "pull",
     "pull-link",
     "sync",
@@ -56,6 +58,18 @@ pub(crate) fn all(environment: &Environment) -> Result<Vec<Comparison>, BenchErr
     Ok(vec![
         comparison("package", package_title, large, package),
         comparison("package-link", "the same over the link", large, packages(environment, far)),
+        comparison(
+            "product",
+            "a product of 180 images on this machine, to a package",
+            ImageSet::Product,
+            products(environment, near),
+        ),
+        comparison(
+            "product-link",
+            "the same over the link",
+            ImageSet::Product,
+            products(environment, far),
+        ),
         comparison("pull", pull_title, large, pull),
         comparison("pull-link", "one image of 225 MB over the link", middle, pulls(far, MIDDLE)?),
         comparison("sync", sync_title, large, sync_large),
@@ -144,6 +158,20 @@ fn packages(environment: &Environment, at: &Endpoints) -> Vec<Contender> {
         contender(format!("{name} package"), &[], script)
     }));
     contenders
+}
+
+/// Packages the images of a product.
+fn products(environment: &Environment, at: &Endpoints) -> Vec<Contender> {
+    let package = |(name, program): (&str, &Path)| {
+        let script = format!(
+            "{} package product {PRODUCT_VERSION} --repo ../repo --from {}/release -o . -q \
+             >/dev/null",
+            program.display(),
+            at.source
+        );
+        contender(format!("{name} package"), &[], script)
+    };
+    builds(environment).map(package).collect()
 }
 
 /// Creates a package with separate tools.

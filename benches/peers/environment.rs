@@ -8,10 +8,13 @@ use compass_benches::link::Link;
 use compass_benches::registry::{RegistryProcess, free_host};
 use compass_benches::shell::{require, run, timed};
 
-use crate::images::{self, LARGE, SMALL, TAG};
+use crate::images::{self, LARGE, PRODUCT, SMALL, TAG};
 
 /// A link to another continent.
 const LINK: Link = Link { delay: Duration::from_millis(25), rate: 40_000_000 };
+
+/// The version of the product with [`PRODUCT`] images.
+pub(crate) const PRODUCT_VERSION: &str = "v0.2.0";
 
 /// The registry that receives images.
 #[derive(Debug, Clone, Copy)]
@@ -112,14 +115,18 @@ fn write_repository(repository: &Path) -> Result<(), BenchError> {
          [system.large]}}]\n"
     );
     std::fs::write(repository.join("release-plugins/large.yaml"), plugin)?;
-    let product = format!(
-        "metadata: {{name: compass}}\nspec:\n  version: {TAG}\n  imageLists: \
-         [images-lists/small.list]\n"
-    );
-    std::fs::write(repository.join(format!("release-products/{TAG}.yaml")), product)?;
-    let list: String =
-        (0..SMALL).map(|number| format!("release/{}:{TAG}\n", images::small(number))).collect();
-    std::fs::write(repository.join("images-lists/small.list"), list)?;
+    for (version, list) in [(TAG, "small"), (PRODUCT_VERSION, "product")] {
+        let product = format!(
+            "metadata: {{name: compass}}\nspec:\n  version: {version}\n  imageLists: \
+             [images-lists/{list}.list]\n"
+        );
+        std::fs::write(repository.join(format!("release-products/{version}.yaml")), product)?;
+    }
+    for (name, count) in [("small", SMALL), ("product", PRODUCT)] {
+        let images = (0..count).map(|number| format!("release/{}:{TAG}\n", images::small(number)));
+        let list: String = images.collect();
+        std::fs::write(repository.join(format!("images-lists/{name}.list")), list)?;
+    }
     let list = format!("release/{LARGE}:{TAG}\n");
     Ok(std::fs::write(repository.join("images-lists/large.list"), list)?)
 }

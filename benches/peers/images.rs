@@ -23,6 +23,9 @@ pub(crate) const MIDDLE: &str = "middle";
 /// They share a base of 8 MB, and have two layers of 0.2 to 1.8 MB each.
 pub(crate) const SMALL: u64 = 40;
 
+/// The number of images of a product, of the same kind as the small ones, which are among them.
+pub(crate) const PRODUCT: u64 = 180;
+
 /// The size of the incompressible parts of a file, in bytes.
 /// The rest compresses to almost nothing.
 const RANDOM_PART: usize = 256 << 10;
@@ -33,6 +36,7 @@ pub(crate) enum ImageSet {
     Large,
     Middle,
     Small,
+    Product,
 }
 
 /// Pushes the images of a set that a registry does not have.
@@ -46,13 +50,14 @@ pub(crate) async fn push(host: &str, images: ImageSet) -> Result<(), BenchError>
         ImageSet::Middle => {
             push_image(&client, MIDDLE, || Ok(vec![layer(4, 225_000_000, 2)?])).await
         }
-        ImageSet::Small => push_small(&client).await,
+        ImageSet::Small => push_small(&client, SMALL).await,
+        ImageSet::Product => push_small(&client, PRODUCT).await,
     }
 }
 
-async fn push_small(client: &Client) -> Result<(), BenchError> {
+async fn push_small(client: &Client, count: u64) -> Result<(), BenchError> {
     let base = layer(5, 8_000_000, 2)?;
-    for number in 0..SMALL {
+    for number in 0..count {
         let size = |step: u64| 200_000 + (number * step % SMALL) * 1_600_000 / (SMALL - 1);
         let own = |seed: u64, size: u64| layer(100 + seed, size, 2);
         let layers =

@@ -3,9 +3,9 @@
 //! ```sh
 //! cargo build --release && cargo run --release -p compass-benches
 //! ```
-//! Arguments after `--` select comparisons: `package`, `package-link`, `pull`, `pull-link`, `sync`,
-//! `sync-link`, `sync-serve`, `install-serve`; without any, all run. Links delay every byte by 25
-//! ms in each direction, and let 40 MB/s through each connection.
+//! Arguments after `--` select comparisons: `package`, `package-link`, `product`, `product-link`,
+//! `pull`, `pull-link`, `sync`, `sync-link`, `sync-serve`, `install-serve`; without any, all run.
+//! Links delay every byte by 25 ms in each direction, and let 40 MB/s through each connection.
 //!
 //! - `--rounds N`: measures each tool N times, 5 by default, and prints the median.
 //! - `--data DIR`: keeps the images in a directory for the next run.

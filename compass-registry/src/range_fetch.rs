@@ -32,16 +32,21 @@ pub enum Throughput {
     SaturatesLink,
     /// One connection is slower than the link.
     NeedsParallelism,
+    /// All connections together receive as much as the machine can process.
+    ParallelismSuffices,
 }
 
 /// Measures the throughput of one connection.
 ///
-/// Only the time spent waiting for the connection counts: if the consumer is slower, more
+/// A connection is slow by the time spent waiting for it: if the consumer is slower, more
 /// connections do not help. They do not help either if all connections together receive as much as
 /// the machine can process ([`LOCAL_LINK_BPS`]), because this connection then waits for the others.
+///
+/// A connection is fast by the time that passed: on a busy machine, bytes arrive between two waits.
 #[derive(Debug, Clone, Default)]
 pub struct ThroughputMeter {
-    first_chunk_received: bool,
+    /// The time from the request to its first chunk; `None` before that.
+    latency: Option<Duration>,
     bytes: u64,
     waited: Duration,
     /// The time of the last sample, and the bytes that all connections had received by then.
@@ -75,11 +80,10 @@ impl Link {
         u64::try_from(bytes).unwrap_or(MAX_RANGE_LEN).min(MAX_RANGE_LEN)
     }
 
-    fn observe_latency(&mut self, latency: Duration) {
-        self.latency = Some(self.latency.map_or(latency, |known| known.min(latency)));
-    }
-
-    fn observe_throughput(&mut self, bytes: u64, waited: Duration) {
+    /// Records a sample of a slow connection. The latencies of other requests do not count, because
+    /// a cache may have answered them.
+    fn observe(&mut self, latency: Option<Duration>, bytes: u64, waited: Duration) {
+        self.latency = self.latency.into_iter().chain(latency).min();
         let micros = waited.as_micros().max(1);
         let sample = u128::from(bytes) * 1_000_000 / micros;
         self.throughput = u64::try_from(sample).unwrap_or(u64::MAX);
@@ -92,6 +96,10 @@ const SEQUENTIAL_WINDOW: u64 = 64 << 20;
 /// The minimum waiting time of a sample of a slow connection. Shorter waits may be caused by a busy
 /// machine.
 const MIN_SAMPLE: Duration = Duration::from_millis(25);
+
+/// The minimum number of bytes of a sample of a fast connection. Fewer may come from the buffers of
+/// the system, which fill while the machine is busy.
+const MIN_FAST_SAMPLE: u64 = 8 << 20;
 
 impl ThroughputMeter {
     /// Returns the number of bytes to request next if other ranges are buffered in memory. This is
@@ -114,7 +122,7 @@ impl ThroughputMeter {
 
     /// Starts a request. The time until its first chunk is latency and does not count.
     pub fn start_request(&mut self) {
-        self.first_chunk_received = false;
+        self.latency = None;
     }
 
     /// Records a chunk and the time spent waiting for it, and returns the throughput, if known.
@@ -126,23 +134,26 @@ impl ThroughputMeter {
     ) -> Option<Throughput> {
         let received = options.add_received(bytes);
         let (since, before) = *self.last_sample.get_or_insert_with(|| (Instant::now(), received));
-        if !self.first_chunk_received {
-            self.first_chunk_received = true;
-            options.link().observe_latency(waited);
+        if self.latency.is_none() {
+            self.latency = Some(waited);
             return self.throughput;
         }
         self.bytes += bytes;
         self.waited += waited;
-        let is_fast = exceeds(self.bytes, self.waited, options.sequential_bps);
+        let is_waited_for = !exceeds(self.bytes, self.waited, options.sequential_bps);
         let is_sample =
-            self.waited >= MIN_SAMPLE || (is_fast && self.bytes >= options.range_len() / 2);
+            self.waited >= MIN_SAMPLE || (!is_waited_for && self.bytes >= MIN_FAST_SAMPLE);
         if is_sample {
-            options.link().observe_throughput(self.bytes, self.waited);
+            if is_waited_for {
+                options.link().observe(self.latency, self.bytes, self.waited);
+            }
             let elapsed = since.elapsed().max(self.waited);
-            let is_fast = is_fast || exceeds(received - before, elapsed, LOCAL_LINK_BPS);
-            self.throughput = Some(match is_fast {
-                true => Throughput::SaturatesLink,
-                false => Throughput::NeedsParallelism,
+            self.throughput = Some(if exceeds(self.bytes, elapsed, options.sequential_bps) {
+                Throughput::SaturatesLink
+            } else if !is_waited_for || exceeds(received - before, elapsed, LOCAL_LINK_BPS) {
+                Throughput::ParallelismSuffices
+            } else {
+                Throughput::NeedsParallelism
             });
             (self.bytes, self.waited) = (0, Duration::ZERO);
             self.last_sample = Some((Instant::now(), received));
@@ -265,28 +276,32 @@ mod tests {
     fn meter_counts_other_connections() {
         let (mut meter, options) = (ThroughputMeter::default(), RangeOptions::default());
         let busy = sample(&mut meter, &options, LOCAL_LINK_BPS);
-        assert_eq!(busy, Some(Throughput::SaturatesLink));
+        assert_eq!(busy, Some(Throughput::ParallelismSuffices));
+        assert_eq!(meter.next_range_len(&options), options.range_len(), "others share the rest");
         let alone = sample(&mut meter, &options, 0);
         assert_eq!(alone, Some(Throughput::NeedsParallelism), "the others have ended");
     }
 
+    /// Forty megabytes per second over a link with round trips of 50 ms.
+    fn far() -> Link {
+        let mut link = Link::default();
+        for latency in [100, 50, 70] {
+            let latency = Some(Duration::from_millis(latency));
+            link.observe(latency, 1_000_000, Duration::from_millis(25));
+        }
+        link
+    }
+
     #[test]
     fn link_range_len_takes_four_round_trips() {
-        let mut link = Link::default();
-        assert_eq!(link.range_len(), 0, "nothing is known");
-        link.observe_latency(Duration::from_millis(100));
-        link.observe_latency(Duration::from_millis(50));
-        link.observe_latency(Duration::from_millis(70));
-        assert_eq!(link.range_len(), 0, "only the latency is known");
-        link.observe_throughput(1_000_000, Duration::from_millis(25));
-        assert_eq!(link.range_len(), 4 * 40_000_000 / 20);
+        assert_eq!(Link::default().range_len(), 0, "nothing is known");
+        assert_eq!(far().range_len(), 4 * 40_000_000 / 20);
     }
 
     #[test]
     fn link_range_len_is_limited() {
         let mut link = Link::default();
-        link.observe_latency(Duration::from_secs(1));
-        link.observe_throughput(u64::MAX, Duration::ZERO);
+        link.observe(Some(Duration::from_secs(1)), u64::MAX, Duration::ZERO);
         assert_eq!(link.range_len(), MAX_RANGE_LEN);
     }
 
@@ -294,11 +309,33 @@ mod tests {
     fn unbuffered_range_len_distributes_remaining_bytes() {
         let options = RangeOptions::default();
         assert_eq!(options.unbuffered_range_len(u64::MAX), 2 << 20, "nothing is known");
-        options.link().observe_latency(Duration::from_millis(50));
-        options.link().observe_throughput(40_000_000, Duration::from_secs(1));
+        *options.link() = far();
         assert_eq!(options.unbuffered_range_len(1 << 30), 8_000_000);
         assert_eq!(options.unbuffered_range_len(72_000_000), 3_000_000);
         assert_eq!(options.unbuffered_range_len(1), 2 << 20);
+    }
+
+    #[test]
+    fn meter_cached_answer_is_no_latency() {
+        let (mut meter, options) = (ThroughputMeter::default(), RangeOptions::default());
+        meter.start_request();
+        meter.record(1, Duration::ZERO, &options);
+        meter.start_request();
+        meter.record(1, Duration::from_millis(50), &options);
+        meter.record(1_000_000, MIN_SAMPLE, &options);
+        assert_eq!(meter.next_unbuffered_range_len(&options, 1 << 30), 8_000_000);
+    }
+
+    #[test]
+    fn meter_busy_machine_is_no_fast_connection() {
+        let (mut meter, options) = (ThroughputMeter::default(), RangeOptions::default());
+        meter.start_request();
+        meter.record(1, Duration::from_millis(50), &options);
+        let buffered = meter.record(2 << 20, Duration::from_millis(1), &options);
+        assert_eq!(buffered, None);
+        std::thread::sleep(Duration::from_millis(200));
+        let throughput = meter.record(6 << 20, Duration::from_millis(1), &options);
+        assert_eq!(throughput, Some(Throughput::ParallelismSuffices));
     }
 
     #[test]
