@@ -152,12 +152,21 @@ impl Reviewer {
         }
     }
 
-    /// The policy of `--policy`, or that of the base branch as the clone knows it.
+    /// The policy of `--policy`, or that of the work tree.
     pub(crate) fn default_policy(&self) -> Result<Policy> {
         match &self.policy {
             Some(policy) => Ok(policy.clone()),
             None => Ok((*Repository::open(&self.global)?.policy).clone()),
         }
+    }
+
+    /// The policy of `--policy`, or that of the base branch of a pull request.
+    pub(crate) async fn policy_of(&self, pull: &PullRequest) -> Result<Policy> {
+        if let Some(policy) = &self.policy {
+            return Ok(policy.clone());
+        }
+        let clone = self.fetch(pull).await?;
+        block_in_place(|| clone.git.policy_of(&clone.base))
     }
 
     /// Fetches the commits from `origin`, or reads them through the interface of the forge.
@@ -200,7 +209,7 @@ impl Reviewer {
             facts.add_owners(owners);
         }
         let grants = match own_comment {
-            Some(_) => record.grants.clone(),
+            Some(_) => record.grants_for(&pull.base.name),
             None => {
                 let events = self.forge.label_events(pull.number).await?;
                 let own_labels = OwnLabels { events: &events, own: &own, texts: &texts };
@@ -211,7 +220,7 @@ impl Reviewer {
         facts.images = target_facts::images(&looked_up);
         facts.bundle = target_facts::bundle(&looked_up);
         let status = policy.review.queue.evaluate(&facts);
-        let record = record.updated(grants, &status, &history);
+        let record = record.updated(grants, &status, &history, &pull.base.name);
         let mut review = PullReview {
             commit_status: report::commit_status(&pull, &status, &record),
             pull,

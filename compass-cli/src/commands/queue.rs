@@ -2,6 +2,7 @@
 
 mod report;
 
+use std::collections::{BTreeMap, btree_map};
 use std::process::ExitCode;
 
 use compass_manifest::Policy;
@@ -65,23 +66,63 @@ fn without_group(label: &str) -> &str {
     label.strip_prefix("queue/").unwrap_or(label)
 }
 
+/// A pull request of the work list, with the error if the policy of its base branch cannot be read.
+type Waiting = (PullRequest, Option<CliError>);
+
 /// The open release pull requests with a label of the queue, oldest first.
-async fn waiting(reviewer: &Reviewer, label: Option<&str>) -> Result<Vec<PullRequest>> {
+///
+/// The policy of its base branch says which labels count for a pull request.
+async fn waiting(reviewer: &Reviewer, label: Option<&str>) -> Result<Vec<Waiting>> {
     let wanted: Vec<String> = label.map(|label| format!("queue/{label}")).into_iter().collect();
     let mut pulls = reviewer.forge.open_pull_requests(&wanted).await?;
-    let policy = reviewer.default_policy()?;
-    if let Some(label) = label.filter(|label| !has_label(&policy, label)) {
-        let labels = policy.review.queue.labels().join(", ");
-        let message = format!("the queue has no label `{label}`");
-        return Err(CliError::usage(message).hint(format!("the queue has these labels: {labels}")));
+    pulls.retain(|pull| has_group(pull, "kind/") && has_group(pull, "queue/"));
+    let mut policies: BTreeMap<String, Policy> = BTreeMap::new();
+    let mut waiting = Vec::new();
+    for pull in pulls {
+        let policy = match policies.entry(pull.base.name.clone()) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(base) => match reviewer.policy_of(&pull).await {
+                Ok(policy) => base.insert(policy),
+                Err(error) => {
+                    waiting.push((pull, Some(error)));
+                    continue;
+                }
+            },
+        };
+        if is_in_queue(&pull, policy) {
+            waiting.push((pull, None));
+        }
     }
-    let kinds = policy.review.queue.kinds();
-    pulls.retain(|pull| {
-        let has_kind = kinds.iter().any(|kind| pull.has_label(&format!("kind/{kind}")));
-        let queue = policy.review.queue.labels();
-        has_kind && queue.iter().any(|label| pull.has_label(&format!("queue/{label}")))
-    });
-    Ok(pulls)
+    if let Some(label) = label
+        && !policies.values().any(|policy| has_label(policy, label))
+    {
+        require_label(&reviewer.default_policy()?, label)?;
+    }
+    Ok(waiting)
+}
+
+/// Whether a pull request has a label of a group, such as `queue/`.
+fn has_group(pull: &PullRequest, group: &str) -> bool {
+    let is_member = |label: &String| {
+        label.get(..group.len()).is_some_and(|start| start.eq_ignore_ascii_case(group))
+    };
+    pull.labels.iter().any(is_member)
+}
+
+/// Whether a pull request has a kind and a label of the queue of a policy.
+fn is_in_queue(pull: &PullRequest, policy: &Policy) -> bool {
+    let queue = &policy.review.queue;
+    queue.kinds().iter().any(|kind| pull.has_label(&format!("kind/{kind}")))
+        && queue.labels().iter().any(|label| pull.has_label(&format!("queue/{label}")))
+}
+
+fn require_label(policy: &Policy, label: &str) -> Result<()> {
+    if has_label(policy, label) {
+        return Ok(());
+    }
+    let labels = policy.review.queue.labels().join(", ");
+    let message = format!("the queue has no label `{label}`");
+    Err(CliError::usage(message).hint(format!("the queue has these labels: {labels}")))
 }
 
 fn has_label(policy: &Policy, label: &str) -> bool {
@@ -91,10 +132,13 @@ fn has_label(policy: &Policy, label: &str) -> bool {
 /// Looks at a pull request, or does its work. A failure is part of the result.
 async fn entry(
     reviewer: &Reviewer,
-    pull: PullRequest,
+    (pull, error): Waiting,
     label: Option<&str>,
     action: Action,
 ) -> Entry {
+    if let Some(error) = error {
+        return Entry { pull, state: EntryState::Failed(error) };
+    }
     let is_wanted = |step: &DueStep| match label {
         Some(label) => step.from.eq_ignore_ascii_case(label),
         None => true,

@@ -24,6 +24,8 @@ const MAX_FORMER: usize = 20;
 pub(crate) struct Record {
     /// The granted steps, also those for release files that were at the head earlier.
     pub(crate) grants: Vec<Grant>,
+    /// The base branch, whose policy granted the steps.
+    pub(crate) base: String,
     /// The release files at the head.
     pub(crate) release_files: String,
     /// Requests up to this time, in seconds since 1970, are for other release files; 0 if the forge
@@ -50,6 +52,7 @@ pub(crate) struct Failure {
 #[serde(default, rename_all = "camelCase")]
 struct StoredRecord {
     grants: Vec<StoredGrant>,
+    base: String,
     release_files: String,
     valid_after: i64,
     failure: Option<Failure>,
@@ -96,6 +99,7 @@ impl Record {
         grants: Vec<Grant>,
         status: &Status,
         history: &HeadHistory<'_, '_>,
+        base: &str,
     ) -> Self {
         let current = history.current();
         let mut former: Vec<Grant> =
@@ -107,9 +111,19 @@ impl Record {
             |failure: &&Failure| failure.state == state && failure.release_files == *current;
         Self {
             grants: former,
+            base: base.to_owned(),
             release_files: current.clone(),
             valid_after: history.valid_after(),
             failure: self.failure.as_ref().filter(is_current).cloned(),
+        }
+    }
+
+    /// The granted steps that count for a base branch: those that its own policy granted. A record
+    /// without a base is of an earlier version.
+    pub(super) fn grants_for(&self, base: &str) -> Vec<Grant> {
+        match self.base.is_empty() || self.base == base {
+            true => self.grants.clone(),
+            false => Vec::new(),
         }
     }
 
@@ -119,14 +133,14 @@ impl Record {
         let line = comment.lines().rev().find_map(|line| line.strip_prefix(RECORD));
         let json = line.and_then(|line| line.trim_end().strip_suffix("-->"));
         let stored = json.and_then(|json| serde_json::from_str::<StoredRecord>(json.trim()).ok());
-        let StoredRecord { grants, release_files, valid_after, failure } =
+        let StoredRecord { grants, base, release_files, valid_after, failure } =
             stored.unwrap_or_default();
         let grants = grants.into_iter().map(|stored| {
             let mut grant = Grant::new(stored.to, stored.by, stored.release_files);
             (grant.comment, grant.written) = (stored.comment, stored.written);
             grant
         });
-        Self { grants: grants.collect(), release_files, valid_after, failure }
+        Self { grants: grants.collect(), base, release_files, valid_after, failure }
     }
 
     /// Writes the record as an HTML comment, which the forge does not show.
@@ -140,6 +154,7 @@ impl Record {
         });
         let stored = StoredRecord {
             grants: grants.collect(),
+            base: self.base.clone(),
             release_files: self.release_files.clone(),
             valid_after: self.valid_after,
             failure: self.failure.clone(),
@@ -176,6 +191,7 @@ mod tests {
         let failure = Failure { state: "s".to_owned(), release_files: "f".to_owned(), text };
         let record = Record {
             grants: vec![grant],
+            base: "release/2.7".to_owned(),
             release_files: "f".to_owned(),
             valid_after: 3,
             failure: Some(failure),
@@ -195,8 +211,10 @@ mod tests {
             let mut grant = Grant::new(to, by, release_files.clone());
             (grant.comment, grant.written) = (numbers.0, numbers.1);
             let failure = Some(Failure { state, release_files: release_files.clone(), text });
-            let record =
-                Record { grants: vec![grant], release_files, valid_after: numbers.2, failure };
+            let valid_after = numbers.2;
+            let record = Record {
+                grants: vec![grant], base: String::new(), release_files, valid_after, failure,
+            };
             let line = record.to_line();
             prop_assert_eq!((line.matches("-->").count(), line.lines().count()), (1, 1));
             prop_assert_eq!(Record::parse(&line), record);

@@ -9,6 +9,7 @@ mod deliveries;
 mod forge_server;
 mod histories;
 mod journal;
+mod lifecycle;
 #[path = "../machine/mod.rs"]
 mod machine;
 mod scene;

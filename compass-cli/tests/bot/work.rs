@@ -77,3 +77,26 @@ fn bot_work_of_other_teams_is_left() {
     assert_eq!(bot.stop().0, Some(0));
     assert!(!world.path("store").exists());
 }
+
+#[test]
+fn bot_work_publishes_both_targets() {
+    let world = World::new();
+    let number = world.open_two_plugins();
+    // The package of the second one cannot be published.
+    let broken = "store/plugins/net/compass-plugins-net-v0.2.0.tar.gz";
+    world.write(broken, "not a package");
+    let bot = Bot::start_with_arguments(&world, &["--work"], &[]);
+    eventually("failed", || bot.metric("compass_bot_steps_failed_total") > 0);
+    assert!(is_at(&world, number, "patches-need-package"));
+    let own = || world.forge.act(|forge| forge.comments_by(number, OWN_LOGIN));
+    assert!(own()[0].contains("cannot publish plugin net"), "{}", own()[0]);
+    bot.kill();
+    std::fs::remove_file(world.path(broken)).unwrap();
+    let bot = Bot::start_with_arguments(&world, &["--work"], &[]);
+    eventually("released", || is_at(&world, number, "done-package-uploaded"));
+    eventually("idle", || bot.is_idle());
+    assert_eq!(bot.stop().0, Some(0));
+    let own = own();
+    assert_eq!(own.len(), 3, "{own:#?}");
+    assert_eq!(own[2].matches("file://").count(), 2, "{}", own[2]);
+}

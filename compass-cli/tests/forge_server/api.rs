@@ -65,6 +65,7 @@ fn answer(
 ) -> Response<Body> {
     let (method, path) = (method.as_str(), uri.path());
     world.requests.push(format!("{method} {path}"));
+    world.interrupt(path, page_of(uri));
     let fault = world.faults.take(method, path);
     if let Some(response) = fault.as_ref().and_then(Fault::instead) {
         return response;
@@ -147,8 +148,8 @@ fn respond(
             let number = |name: &str| {
                 query.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.parse().ok())
             };
-            let page: usize = number("page").unwrap_or(1);
-            let size = number("per_page").unwrap_or(30).min(world.page_size);
+            let page = page_of(uri);
+            let size: usize = number("per_page").unwrap_or(30).min(world.page_size);
             let shown: Vec<&Value> = items.iter().skip((page - 1) * size).take(size).collect();
             if items.len() > page * size {
                 let host = if is_foreign { "https://elsewhere.example" } else { &world.url };
@@ -177,6 +178,13 @@ fn respond(
         return response.status(StatusCode::NOT_MODIFIED).body(Body::empty()).unwrap();
     }
     response.status(status).body(Body::from(bytes)).unwrap()
+}
+
+/// The number of the page that a request asks for.
+fn page_of(uri: &Uri) -> usize {
+    let query = uri.query().map(parse_query).unwrap_or_default();
+    let page = query.iter().find(|(key, _)| key == "page");
+    page.and_then(|(_, value)| value.parse().ok()).unwrap_or(1)
 }
 
 fn json_response(status: u16, value: &Value) -> Response<Body> {

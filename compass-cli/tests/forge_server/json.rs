@@ -125,6 +125,11 @@ const PULL_LINKS: [&str; 8] = [
 ];
 
 impl World {
+    /// The account of an author; `null` for one that was deleted.
+    fn author_json(&mut self, login: &str) -> Value {
+        if login == "ghost" { json!(null) } else { self.user_json(login) }
+    }
+
     pub(super) fn user_json(&mut self, login: &str) -> Value {
         let account = self.user(login);
         user(&account)
@@ -211,7 +216,7 @@ impl World {
         let base = json!({
             "label": format!("caicloud:{}", pull.base),
             "ref": pull.base,
-            "sha": self.base_commit,
+            "sha": self.commit_of_base(&pull.base),
             "user": self.user_json("caicloud"),
             "repo": self.repository_json(REPOSITORY),
         });
@@ -230,7 +235,7 @@ impl World {
             "state": pull.state,
             "locked": false,
             "title": pull.title,
-            "user": self.user_json(&pull.author),
+            "user": self.author_json(&pull.author),
             "body": pull.body,
             "created_at": time(pull.created),
             "updated_at": time(pull.updated),
@@ -281,7 +286,7 @@ impl World {
             "node_id": format!("I_{number}"),
             "number": number,
             "title": pull.title,
-            "user": self.user_json(&pull.author),
+            "user": self.author_json(&pull.author),
             "labels": self.labels_json(&pull),
             "state": pull.state,
             "locked": false,
@@ -311,7 +316,7 @@ impl World {
             "id": comment.id,
             "node_id": format!("IC_{}", comment.id),
             "issue_url": self.api(&format!("/issues/{number}")),
-            "user": self.user_json(&comment.author),
+            "user": self.author_json(&comment.author),
             "created_at": time(comment.created),
             "updated_at": time(comment.updated),
             "author_association": "CONTRIBUTOR",
@@ -327,7 +332,7 @@ impl World {
         json!({
             "id": review.id,
             "node_id": format!("PRR_{}", review.id),
-            "user": self.user_json(&review.author),
+            "user": self.author_json(&review.author),
             "body": review.body,
             "state": review.state,
             "html_url": api,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::faults::Faults;
 use super::webhooks::{Delivery, Hook};
-use super::{OWN_LOGIN, TOKEN};
+use super::{OWN_LOGIN, TOKEN, git};
 
 /// An account.
 #[derive(Debug, Clone)]
@@ -87,6 +87,9 @@ pub(crate) struct Status {
     pub(crate) target_url: Option<String>,
 }
 
+/// The end of a path, the number of a page, and an action.
+pub(crate) type Interruption = (&'static str, usize, Box<dyn FnOnce(&mut World) + Send>);
+
 /// The state of the forge.
 pub(crate) struct World {
     pub(crate) url: String,
@@ -114,6 +117,8 @@ pub(crate) struct World {
     pub(crate) truncates_trees: bool,
     pub(crate) page_size: usize,
     pub(crate) faults: Faults,
+    /// What happens just before pages of lists are read.
+    pub(crate) interruptions: Vec<Interruption>,
     pub(crate) hook: Option<Hook>,
     /// Everything that happened, as webhooks report it.
     pub(crate) deliveries: Vec<Delivery>,
@@ -150,6 +155,7 @@ impl World {
             truncates_trees: false,
             page_size: 100,
             faults: Faults::default(),
+            interruptions: Vec::new(),
             hook: None,
             deliveries: Vec::new(),
             undelivered: BTreeSet::new(),
@@ -220,6 +226,34 @@ impl World {
 
     pub(super) fn comment_mut(&mut self, id: u64) -> Option<&mut Comment> {
         self.pulls.values_mut().flat_map(|pull| &mut pull.comments).find(|one| one.id == id)
+    }
+
+    /// Plans an action just before a page of a list is read the next time.
+    pub(crate) fn before_page(
+        &mut self,
+        list: &'static str,
+        page: usize,
+        action: impl FnOnce(&mut Self) + Send + 'static,
+    ) {
+        self.interruptions.push((list, page, Box::new(action)));
+    }
+
+    /// Does what is planned before a page is read.
+    pub(super) fn interrupt(&mut self, path: &str, page: usize) {
+        let is_planned = |(list, at, _): &Interruption| path.ends_with(list) && *at == page;
+        if let Some(at) = self.interruptions.iter().position(is_planned) {
+            let (.., action) = self.interruptions.remove(at);
+            action(self);
+        }
+    }
+
+    /// The commit of a base branch.
+    pub(super) fn commit_of_base(&self, branch: &str) -> String {
+        let found = self.git.as_ref().filter(|_| branch != "main").map(|directory| {
+            let reference = format!("refs/heads/{branch}");
+            git::run(directory, &["rev-parse", "--verify", &reference])
+        });
+        found.unwrap_or_else(|| self.base_commit.clone())
     }
 
     /// The comments of an account on a pull request.

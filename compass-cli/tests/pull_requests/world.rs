@@ -109,8 +109,14 @@ impl World {
     /// Pushes an image `NAME:TAG` to the project of the source registry.
     #[allow(dead_code, reason = "the tests of the bot release plugins only")]
     pub(crate) fn push(&self, image: &str) {
+        self.push_to("caicloud", image);
+    }
+
+    /// Pushes an image `NAME:TAG` to another project of the source registry.
+    #[allow(dead_code, reason = "the tests of the bot release plugins only")]
+    pub(crate) fn push_to(&self, project: &str, image: &str) {
         let (name, tag) = image.split_once(':').unwrap();
-        self.store(&self.storage.0, &format!("caicloud/{name}"), tag);
+        self.store(&self.storage.0, &format!("{project}/{name}"), tag);
     }
 
     /// Pushes the image of a plugin to the release registry.
@@ -188,10 +194,29 @@ impl World {
         self.forge.act(|forge| forge.open_pull("alice", BODY, &head))
     }
 
+    /// Opens a pull request by `alice` that releases the plugins `log` and `net`, and comments that the
+    /// images are pushed; returns its number.
+    pub(crate) fn open_two_plugins(&self) -> u64 {
+        self.change_policy("review:", "rules: {change-scope: off}\nreview:");
+        let mut pushed = "image(s) pushed to\n".to_owned();
+        for (name, port) in [("log", 9101), ("net", 9102)] {
+            let manifest = self.plugin(name, "v0.2.0", port);
+            self.write(&format!("author/release-plugins/{name}.yaml"), &manifest);
+            self.push_image(name, "v0.2.0");
+            pushed += &format!("{}\n", self.source_image(name, "v0.2.0"));
+        }
+        let head = self.commit("two-plugins", "Release log and net");
+        self.forge.act(|forge| {
+            let number = forge.open_pull("alice", BODY, &head);
+            forge.comment(number, "alice", &format!("{pushed}/queue patches-need-sync-image\n"));
+            number
+        })
+    }
+
     /// Replaces a text of the policy of the base branch.
     pub(crate) fn change_policy(&self, from: &str, to: &str) {
-        let policy = std::fs::read_to_string(self.path("author/.compass.yaml")).unwrap();
         self.git("author", &["checkout", "--quiet", "--force", "main"]);
+        let policy = std::fs::read_to_string(self.path("author/.compass.yaml")).unwrap();
         self.write("author/.compass.yaml", &policy.replace(from, to));
         self.commit("main", "Change the policy");
     }
