@@ -12,7 +12,9 @@ use crate::{
     Descriptor, Digest, Error, ImageSink, RawManifest, Repository, Tag, TagOrDigest, VerifiedBlob,
 };
 
-/// Caches which blobs and manifests a sink has, for a short time.
+/// Caches which blobs a sink has, and which manifests under their digests, for a short time.
+///
+/// The digests of tags are not cached: another client may set or move a tag at any time.
 ///
 /// A copy that follows its plan thus does not look everything up again. Writes through this sink
 /// remove the answers that they change. Changes by other clients are seen after the time limit. If
@@ -21,7 +23,7 @@ use crate::{
 pub struct CachingSink {
     sink: Arc<dyn ImageSink>,
     blobs: Answers<(Repository, Digest), bool>,
-    manifests: Answers<(Repository, TagOrDigest), Option<Digest>>,
+    manifests: Answers<(Repository, Digest), Option<Digest>>,
 }
 
 impl CachingSink {
@@ -75,8 +77,13 @@ impl ImageSink for CachingSink {
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<Digest>, Error> {
-        let key = (repository.clone(), reference.clone());
-        self.manifests.get_or_ask(key, self.sink.manifest_digest(repository, reference)).await
+        let answer = self.sink.manifest_digest(repository, reference);
+        match reference {
+            TagOrDigest::Digest(digest) => {
+                self.manifests.get_or_ask((repository.clone(), *digest), answer).await
+            }
+            TagOrDigest::Tag(_) => answer.await,
+        }
     }
 
     async fn verified_manifest_digest(
@@ -124,10 +131,7 @@ impl ImageSink for CachingSink {
         tag: Option<&Tag>,
     ) -> Result<(), Error> {
         let put = self.sink.put_manifest(repository, manifest, tag).await;
-        let names = [Some(manifest.digest().into()), tag.cloned().map(TagOrDigest::from)];
-        for name in names.into_iter().flatten() {
-            self.manifests.forget(&(repository.clone(), name));
-        }
+        self.manifests.forget(&(repository.clone(), manifest.digest()));
         put
     }
 }
@@ -167,7 +171,6 @@ mod tests {
     async fn writes_replace_answers() {
         let (_, sink) = cached();
         let source = MemoryStorage::default();
-        let tag: Tag = "v1".parse().unwrap();
         source.add_blob(&name(), b"blob");
         let blob = Descriptor::of("text/plain", b"blob");
         assert!(!sink.has_blob(&name(), &blob).await.unwrap());
@@ -177,9 +180,27 @@ mod tests {
         let index = crate::media_type::OCI_INDEX;
         let json = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
         let manifest = RawManifest::new(index, json);
+        let digest = TagOrDigest::from(manifest.digest());
+        assert_eq!(sink.manifest_digest(&name(), &digest).await.unwrap(), None);
+        sink.put_manifest(&name(), &manifest, None).await.unwrap();
+        assert_eq!(sink.manifest_digest(&name(), &digest).await.unwrap(), Some(manifest.digest()));
+    }
+
+    #[tokio::test]
+    async fn tag_of_other_client_is_seen() {
+        let (storage, sink) = cached();
+        let tag: Tag = "v1".parse().unwrap();
         let tagged = TagOrDigest::from(tag.clone());
-        assert_eq!(sink.manifest_digest(&name(), &tagged).await.unwrap(), None);
-        sink.put_manifest(&name(), &manifest, Some(&tag)).await.unwrap();
-        assert_eq!(sink.manifest_digest(&name(), &tagged).await.unwrap(), Some(manifest.digest()));
+        for type_name in ["first", "second"] {
+            let before = sink.manifest_digest(&name(), &tagged).await.unwrap();
+            let json = format!(
+                r#"{{"schemaVersion":2,"artifactType":"text/{type_name}","manifests":[]}}"#
+            );
+            let manifest = RawManifest::new(crate::media_type::OCI_INDEX, json);
+            assert_ne!(before, Some(manifest.digest()));
+            storage.put_manifest(&name(), &manifest, Some(&tag)).await.unwrap();
+            let after = sink.manifest_digest(&name(), &tagged).await.unwrap();
+            assert_eq!(after, Some(manifest.digest()));
+        }
     }
 }

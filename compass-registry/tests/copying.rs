@@ -4,13 +4,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use compass_registry::storage::{MemoryStorage, Storage};
 use compass_registry::testing::{SampleImage, read_image};
 use compass_registry::{
-    ByteStream, Copier, CopyOptions, Descriptor, Destination, Digest, Error, ImageRef, ImageSource,
-    Platform, RawManifest, Repository, Tag, TagOrDigest, copy, media_type,
+    ByteStream, CachingSink, Copier, CopyOptions, Descriptor, Destination, Digest, Error, ImageRef,
+    ImageSource, OnExistingTag, Platform, RawManifest, Repository, Tag, TagOrDigest, copy,
+    media_type,
 };
 use serde_json::json;
 
@@ -81,6 +83,24 @@ async fn copy_moved_source_tag_is_error() {
     // The next copy gets the new image.
     let copied = copy(source, &web(), sink, &same_name()).await.unwrap();
     assert_eq!(copied.digest, new.manifest.digest());
+}
+
+#[tokio::test]
+async fn tag_set_after_plan_is_not_moved() {
+    let (storage, destination) = (MemoryStorage::default(), MemoryStorage::default());
+    let (own, other) = (SampleImage::new(1, &[900]), SampleImage::new(2, &[900]));
+    own.store(&storage, &name("team/web"), &tag()).await.unwrap();
+    let source = Arc::new(storage);
+    let sink = CachingSink::new(Arc::new(destination.clone()), Duration::from_mins(1));
+    let options = CopyOptions::default().on_existing_tag(OnExistingTag::Error);
+    let copier = Copier::new(Arc::new(sink), options);
+    let plan = copier.plan(source.clone(), &web(), &same_name()).await.unwrap();
+    assert!(!plan.already_present);
+    other.store(&destination, &name("team/web"), &tag()).await.unwrap();
+    let error = copier.copy(source, &web(), &same_name()).await.unwrap_err();
+    assert!(matches!(error, Error::TagExists { .. }), "{error}");
+    let kept = read_image(Arc::new(destination), &web()).await.unwrap();
+    assert_eq!(kept.digest(), other.manifest.digest());
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     Empty,
     /// Refuses to open uploads.
     ReadOnly,
+    /// Does not answer requests for blobs with this method.
+    Hold(&'static str),
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +72,7 @@ impl SiteRegistry {
 
 async fn inject(State(state): State<Arc<FaultState>>, request: Request, next: Next) -> Response {
     let is_upload = request.uri().path().contains("/blobs/uploads/");
+    let is_blob = request.uri().path().contains("/blobs/");
     let is_manifest = request.uri().path().contains("/manifests/");
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let (head, body) = request.into_parts();
@@ -92,6 +95,11 @@ async fn inject(State(state): State<Arc<FaultState>>, request: Request, next: Ne
         }
         Some(Fault::ReadOnly) if is_upload && head.method == Method::POST => {
             return StatusCode::FORBIDDEN.into_response();
+        }
+        Some(Fault::Hold(method)) if is_blob && head.method == method => {
+            let held = format!("{} {} held", head.method, head.uri.path());
+            state.requests.lock().unwrap().push(held);
+            std::future::pending().await
         }
         Some(Fault::Slow(pause)) => tokio::time::sleep(pause).await,
         _ => {}

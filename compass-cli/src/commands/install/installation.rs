@@ -27,14 +27,14 @@ use crate::site::manifests::{Manifests, RenderedFile};
 use crate::site::receipts::{Receipt, ReceiptFile, ReceiptImage, Receipts};
 use crate::site::values::Values;
 
-/// How long the images stage uses what the preflight found in the registry.
+/// How long the images stage uses what the preflight found out about blobs of the registry.
 const LOOKUP_MAX_AGE: Duration = Duration::from_secs(30);
 
 /// The registry, the policy and the options that all installations of one command share.
 pub(super) struct Site {
     pub(super) registry: RegistryPrefix,
     pub(super) client: Client,
-    /// Writes to the registry. It remembers what the preflight found there.
+    /// Writes to the registry. It remembers which blobs the preflight found there.
     pub(super) sink: Arc<dyn ImageSink>,
     pub(super) policy: Arc<Policy>,
     pub(super) receipts: Receipts,
