@@ -74,7 +74,10 @@ fn main() -> ExitCode {
             // A signal is the regular end of a server.
             error = interruption() => match is_server {
                 true => Ok(ExitCode::SUCCESS),
-                false => Err(error.hint(cli.command.interruption_hint())),
+                false => {
+                    let _ = tokio::time::timeout(SHUTDOWN_GRACE, background_tasks_ended()).await;
+                    Err(error.hint(cli.command.interruption_hint()))
+                }
             },
         }
     });
@@ -85,6 +88,16 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => output.fail(&error),
     })
+}
+
+/// Waits for the tasks that a command has left, for example to cancel its uploads. The end of the
+/// runtime would stop them.
+async fn background_tasks_ended() {
+    let runtime = tokio::runtime::Handle::current();
+    // `force_exit` runs as long as the process.
+    while runtime.metrics().num_alive_tasks() > 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Exits the process if it still runs some seconds after a signal, for example blocked on a disk.

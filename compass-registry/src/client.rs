@@ -31,6 +31,7 @@ mod tags;
 mod token_cache;
 mod token_response;
 mod transport;
+mod trial_upload;
 mod upload;
 mod upload_session;
 
@@ -48,6 +49,7 @@ use crate::{
 pub use credentials::{CredentialFiles, CredentialProvider, Credentials, Login};
 pub use doctor::Check;
 use transport::Transport;
+pub use trial_upload::TrialUpload;
 
 /// A client of one registry. Clones share connections and tokens.
 #[derive(Debug, Clone)]
@@ -214,16 +216,17 @@ impl Client {
 
     /// Checks that the registry accepts uploads to a repository, by opening an upload session.
     ///
-    /// The next blob of the repository is uploaded in this session. If there is none, call
-    /// [`Client::cancel_unused_uploads`].
+    /// The next blob of the repository is uploaded in this session, if the returned value still
+    /// exists then.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] or [`Error::Status`] if it does not, and errors of the connection.
-    pub async fn check_push(&self, repository: &Repository) -> Result<(), Error> {
-        upload::check(&self.transport, repository).await
+    pub async fn check_push(&self, repository: &Repository) -> Result<TrialUpload, Error> {
+        TrialUpload::open(&self.transport, repository).await
     }
 
-    /// Cancels the upload sessions that no upload has used. Errors are ignored.
+    /// Cancels the upload sessions that no upload has used, and waits for the responses. Errors are
+    /// ignored.
     pub async fn cancel_unused_uploads(&self) {
         upload::cancel_unused(&self.transport).await;
     }

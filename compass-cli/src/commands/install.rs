@@ -18,6 +18,7 @@ use crate::output::Output;
 use crate::site::hand_over::HandOverArgs;
 use crate::site::values::ValueArgs;
 use installation::{Installation, Site};
+use trial_uploads::TrialUploads;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -55,17 +56,20 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     if let Some(name) = &args.rollback {
         return rollback::run(name, args, &site, output).await;
     }
-    let installed = install(args, &site, global, output).await;
+    // Uploads that were opened and not used are cancelled when this is dropped.
+    let mut trials = TrialUploads::new(&site);
+    let installed = install(args, &mut trials, global, output).await;
     site.client.cancel_unused_uploads().await;
     installed
 }
 
 async fn install(
     args: &Args,
-    site: &Site,
+    trials: &mut TrialUploads<'_>,
     global: &GlobalArgs,
     output: &Output,
 ) -> Result<ExitCode> {
+    let site = trials.site;
     let progress = output.progress("install");
     let options =
         global.copy_options(progress.shared()).on_existing_tag(args.existing_tag.action());
@@ -74,7 +78,7 @@ async fn install(
         installations.push(Installation::open(bundle, args, site, global).await?);
     }
     preflight::refuse_duplicates(&installations)?;
-    let plan = preflight::check(&installations, args, site, &options).await?;
+    let plan = preflight::check(&installations, args, trials, &options).await?;
     plan.iter()
         .filter_map(|one| one.unchecked_requirement.as_ref())
         .for_each(|text| output.warn(text));

@@ -33,6 +33,16 @@ impl PendingUploads {
         own.or_else(|| self.sessions().remove(&(repository.clone(), None)))
     }
 
+    /// Removes a session for any blob. Returns `false` if it is used or replaced.
+    pub(super) fn remove(&self, repository: &Repository, session: &Url) -> bool {
+        let (key, mut sessions) = ((repository.clone(), None), self.sessions());
+        let is_unused = sessions.get(&key) == Some(session);
+        if is_unused {
+            sessions.remove(&key);
+        }
+        is_unused
+    }
+
     /// Removes all sessions.
     pub(super) fn take_all(&self) -> Vec<(Repository, Url)> {
         let sessions = std::mem::take(&mut *self.sessions());
@@ -58,9 +68,10 @@ mod tests {
         assert_eq!(sessions.add(&name, Some(blob), own.clone()), None);
         assert_eq!(sessions.take(&name, blob), Some(own));
         assert_eq!(sessions.take_own(&name, blob), None);
-        assert_eq!(sessions.take(&name, blob), Some(any));
+        assert_eq!(sessions.take(&name, blob), Some(any.clone()));
         assert_eq!(sessions.take(&name, blob), None);
         sessions.add(&name, None, url("http://a/left"));
+        assert!(!sessions.remove(&name, &any));
         assert_eq!(sessions.take_all(), [(name, url("http://a/left"))]);
     }
 }

@@ -13,7 +13,7 @@ use super::pull::digest_header;
 use super::push::{PUSH, has_blob, wait_until_visible};
 use super::resumable_body::ResumableBody;
 use super::transport::{Request, Transport, is_success, too_many_redirects};
-use super::upload_session::{Session, cancel};
+use super::upload_session::Session;
 use crate::{Descriptor, Error, Repository, VerifiedBlob};
 
 /// The size in bytes of the first chunk after a broken upload. The size is halved each time a chunk
@@ -62,22 +62,11 @@ pub(super) async fn put_in_chunks(
     Upload { chunk: Some(chunk), ..Upload::new(transport, repository, blob) }.finish().await
 }
 
-/// Checks that the registry accepts uploads to a repository, by opening a session for the next blob.
-pub(super) async fn check(transport: &Transport, repository: &Repository) -> Result<(), Error> {
-    let request = transport.request(Method::POST, repository, "blobs/uploads/", PUSH);
-    let response = transport.send(&request, is_success).await?;
-    let session = transport.resolve_location(&request.url, &response)?;
-    if let Some(replaced) = transport.pending_uploads().add(repository, None, session) {
-        cancel(transport, repository, replaced).await;
-    }
-    Ok(())
-}
-
 /// Cancels the sessions that no upload has used.
 pub(super) async fn cancel_unused(transport: &Transport) {
     let unused = transport.pending_uploads().take_all();
     let cancels = unused.into_iter().map(|(repository, session)| async move {
-        cancel(transport, &repository, session).await;
+        Session { transport, repository: &repository, url: Some(session) }.cancel().await;
     });
     join_all(cancels).await;
 }
@@ -106,7 +95,7 @@ impl<'u> Upload<'u> {
         let result = self.run().await;
         match result {
             Ok(()) => self.session.url = None,
-            Err(_) => self.cancel().await,
+            Err(_) => self.session.cancel().await,
         }
         // If the chunked upload fails as well, report the error of the monolithic upload, which is
         // closer to the cause.
@@ -217,7 +206,7 @@ impl<'u> Upload<'u> {
         if has_blob(self.transport, self.repository, &self.descriptor, PUSH).await? {
             return Ok(ResumeOutcome::AlreadyComplete);
         }
-        self.cancel().await;
+        self.session.cancel().await;
         self.chunk = None;
         if self.body.seek(0) { Ok(ResumeOutcome::Restarted) } else { Err(self.cannot_replay()) }
     }
@@ -341,14 +330,6 @@ impl<'u> Upload<'u> {
                 self.accepted_but_missing = matches!(&result, Err(Error::InvalidResponse { .. }));
                 result
             }
-        }
-    }
-
-    async fn cancel(&mut self) {
-        // If this future is dropped, the session's `Drop` cancels it.
-        if let Some(session) = self.session.url.clone() {
-            cancel(self.transport, self.repository, session).await;
-            self.session.url = None;
         }
     }
 

@@ -48,12 +48,12 @@ pub(super) fn refuse_duplicates(installations: &[Installation]) -> Result<()> {
 pub(super) async fn check(
     installations: &[Installation],
     args: &Args,
-    site: &Site,
+    trials: &mut TrialUploads<'_>,
     options: &CopyOptions,
 ) -> Result<Vec<Plan>> {
+    let site = trials.site;
     let product = product_version(installations, args, site)?;
     let (mut plans, mut problems) = (Vec::new(), Vec::new());
-    let mut trials = TrialUploads::new(site);
     for installation in installations {
         let files = render(installation, site, &mut problems)?;
         check_writable(installation, &files, args, site).await?;
@@ -65,7 +65,7 @@ pub(super) async fn check(
             }
             (requirement, _) => requirement.as_ref().map(Requirement::describe_unchecked),
         };
-        let images = plan_images(installation, args, site, options, &mut trials).await?;
+        let images = plan_images(installation, args, options, trials).await?;
         problems.extend(images.iter().filter_map(|image| image.result.as_ref().err()).cloned());
         plans.push(Plan { images, files, unchecked_requirement });
     }
@@ -120,10 +120,10 @@ async fn check_writable(
 async fn plan_images(
     installation: &Installation,
     args: &Args,
-    site: &Site,
     options: &CopyOptions,
     trials: &mut TrialUploads<'_>,
 ) -> Result<Vec<ImageOutcome>> {
+    let site = trials.site;
     let (sink, missing) = reporting_sink(&site.sink);
     let plan = plan_install(&installation.package, sink, &site.registry, options);
     let (planned, opened) = match args.dry_run {

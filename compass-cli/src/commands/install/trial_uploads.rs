@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use compass_registry::client::TrialUpload;
 use compass_registry::{
     Descriptor, Digest, Error, ImageSink, RawManifest, Repository, Tag, TagOrDigest, VerifiedBlob,
 };
@@ -14,9 +15,11 @@ use crate::error::{CliError, Result as CliResult};
 
 /// Opens an upload in each project of the registry that gets new content.
 pub(super) struct TrialUploads<'t> {
-    site: &'t Site,
+    pub(super) site: &'t Site,
     /// The projects in which an upload was opened.
     projects: BTreeSet<String>,
+    /// The uploads. Those that no blob has used are cancelled on drop.
+    opened: Vec<TrialUpload>,
 }
 
 /// A sink that reports the repositories in which an image is missing.
@@ -37,7 +40,7 @@ pub(super) fn reporting_sink(sink: &Arc<dyn ImageSink>) -> (Arc<dyn ImageSink>, 
 
 impl<'t> TrialUploads<'t> {
     pub(super) fn new(site: &'t Site) -> Self {
-        Self { site, projects: BTreeSet::new() }
+        Self { site, projects: BTreeSet::new(), opened: Vec::new() }
     }
 
     /// Opens an upload in the project of each repository, as they are reported.
@@ -58,10 +61,12 @@ impl<'t> TrialUploads<'t> {
             return Ok(());
         }
         let Site { client, registry, .. } = self.site;
-        client.check_push(repository).await.map_err(|error| {
+        let opened = client.check_push(repository).await.map_err(|error| {
             let what = format!("{}/{repository} cannot be written to", registry.host);
             CliError::from(error).context(what)
-        })
+        });
+        self.opened.push(opened?);
+        Ok(())
     }
 }
 
