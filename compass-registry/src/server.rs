@@ -24,6 +24,7 @@ mod error;
 mod manifests;
 mod memory_budget;
 mod metrics;
+mod options;
 mod request_body;
 mod route;
 mod send_speed;
@@ -43,7 +44,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
-use base64::Engine as _;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -55,6 +55,7 @@ use activity::Activity;
 use error::ApiError;
 use memory_budget::MemoryBudget;
 use metrics::Metrics;
+pub use options::{BasicAuth, ServerOptions};
 use request_body::RequestBody;
 use route::Route;
 use stream_limit::StreamLimit;
@@ -65,119 +66,12 @@ use uploads::Uploads;
 const MIN_EXPIRY_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_EXPIRY_INTERVAL: Duration = Duration::from_hours(24);
 
-/// An upper limit of timeouts that is safe to add to any point in time.
-const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
-
-/// The minimum time between two checks of a client's speed.
-const MIN_SPEED_WINDOW: Duration = Duration::from_millis(10);
-
 /// A running registry server. Dropping it stops the server at once.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
-}
-
-/// Options of a [`Registry`], and of the connections of a [`Server`].
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ServerOptions {
-    /// The login that every request must carry. If `None`, every client has full access.
-    pub basic_auth: Option<BasicAuth>,
-    /// Rejects all requests that write.
-    pub read_only: bool,
-    /// The certificate of a [`Server`]. If `None`, it does not use TLS.
-    pub tls: Option<TlsIdentity>,
-    /// The maximum number of blobs that are sent at a time.
-    pub max_streams: usize,
-    /// How long a request for a blob waits while this many are being sent. Then it fails with
-    /// status 503.
-    pub stream_wait: Duration,
-    /// How long an upload may be idle before it is removed.
-    pub upload_idle_timeout: Duration,
-    /// How long the body of a request may be idle before the request fails.
-    pub body_idle_timeout: Duration,
-    /// The memory in bytes for all manifests in transit. Half of it is for received manifests, and
-    /// half for sent ones. A request waits until its share is free.
-    pub manifest_memory: usize,
-    /// The maximum number of connections of a [`Server`]. Further clients wait until a connection
-    /// ends.
-    pub max_connections: usize,
-    /// How long a connection may be idle while all connections are in use. The one that has been
-    /// idle longest is closed for the next client, so that stalled clients cannot block the server.
-    pub idle_timeout_when_full: Duration,
-    /// How long a client may take to send the head of the next request before its connection is
-    /// closed.
-    pub connection_idle_timeout: Duration,
-    /// The bytes per second that a client must read of a response, or send of a request body, on
-    /// average over [`Self::speed_window`] of waiting for it. 0 counts as 1.
-    pub min_speed: u64,
-    /// The waiting time for a client after which its speed is compared with [`Self::min_speed`].
-    pub speed_window: Duration,
-}
-
-impl Default for ServerOptions {
-    fn default() -> Self {
-        Self {
-            basic_auth: None,
-            read_only: false,
-            tls: None,
-            max_streams: 1024,
-            stream_wait: Duration::from_secs(10),
-            upload_idle_timeout: Duration::from_hours(1),
-            body_idle_timeout: Duration::from_secs(30),
-            manifest_memory: 64 << 20,
-            max_connections: 1024,
-            idle_timeout_when_full: Duration::from_secs(5),
-            connection_idle_timeout: Duration::from_mins(2),
-            min_speed: 1024,
-            speed_window: Duration::from_mins(2),
-        }
-    }
-}
-
-setters!(ServerOptions {
-    basic_auth: Option<BasicAuth>,
-    read_only: bool,
-    tls: Option<TlsIdentity>,
-    max_streams: usize,
-    stream_wait: Duration,
-    upload_idle_timeout: Duration,
-    body_idle_timeout: Duration,
-    manifest_memory: usize,
-    max_connections: usize,
-    idle_timeout_when_full: Duration,
-    connection_idle_timeout: Duration,
-    min_speed: u64,
-    speed_window: Duration,
-});
-
-impl ServerOptions {
-    /// Checks the speed of one client.
-    fn speed_guard(&self) -> SpeedGuard {
-        SpeedGuard::new(
-            self.min_speed.max(1),
-            self.speed_window.clamp(MIN_SPEED_WINDOW, MAX_TIMEOUT),
-        )
-    }
-}
-
-/// A user and password, encoded for basic authentication (RFC 7617).
-#[derive(Clone)]
-pub struct BasicAuth(String);
-
-impl BasicAuth {
-    /// Creates a login. The user must not contain a colon.
-    pub fn new(user: &str, password: &str) -> Self {
-        Self(base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
-    }
-}
-
-impl std::fmt::Debug for BasicAuth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("BasicAuth(…)")
-    }
 }
 
 /// A registry on a [`Storage`], without a network address. Clones share its uploads and limits.
@@ -328,7 +222,7 @@ impl Registry {
             login: options.basic_auth.clone(),
             read_only: options.read_only,
             body_idle_timeout: options.body_idle_timeout,
-            speed_guard: options.speed_guard(),
+            speed_guard: options.body_speed_guard(),
             received_memory: MemoryBudget::new(options.manifest_memory / 2),
             sent_memory: MemoryBudget::new(options.manifest_memory / 2),
             streams: StreamLimit::new(options),
@@ -397,13 +291,11 @@ impl Registry {
     }
 
     fn authorize(&self, request: &Parts) -> Result<(), ApiError> {
-        if let Some(BasicAuth(expected)) = &self.login {
+        if let Some(expected) = &self.login {
             let given = request.headers.get(header::AUTHORIZATION);
             let given = given.and_then(|given| given.to_str().ok()?.split_once(' '));
             let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
-            if given.is_none_or(|(_, given)| {
-                !constant_time_eq(given.trim().as_bytes(), expected.as_bytes())
-            }) {
+            if given.is_none_or(|(_, given)| !expected.is_equal(given.trim())) {
                 return Err(ApiError::unauthorized());
             }
         }
@@ -412,9 +304,4 @@ impl Registry {
         }
         Ok(())
     }
-}
-
-/// Compares bytes in constant time. The duration does not reveal the first difference.
-fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }

@@ -175,13 +175,29 @@ async fn slow_headers_do_not_fill_server() {
 
 #[tokio::test]
 async fn slow_upload_is_refused() {
-    let server = serve(ServerOptions::default().min_speed(1 << 20).speed_window(SHORT)).await;
+    let options = ServerOptions::default().min_speed(1 << 20).speed_window(SHORT);
+    let server = serve(options.body_idle_timeout(SHORT)).await;
     let mut slow = TcpStream::connect(server.host()).await.unwrap();
     let path = format!("/v2/a/blobs/uploads/?digest={}", Digest::of(b""));
     let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 999999\r\n\r\n");
     slow.write_all(head.as_bytes()).await.unwrap();
     let answered = timeout(LONG, trickle(slow)).await.unwrap();
     assert_eq!(answered, "HTTP/1.1 408 Request Timeout");
+}
+
+#[tokio::test]
+async fn paused_upload_is_accepted() {
+    let options = ServerOptions::default().speed_window(SHORT).body_idle_timeout(LONG);
+    for min_speed in [0, 1 << 20] {
+        let server = serve(options.clone().min_speed(min_speed)).await;
+        let mut pausing = TcpStream::connect(server.host()).await.unwrap();
+        let path = format!("/v2/a/blobs/uploads/?digest={}", Digest::of(b"two"));
+        let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nt");
+        pausing.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(3 * SHORT).await;
+        pausing.write_all(b"wo").await.unwrap();
+        assert_eq!(answer(&mut pausing).await, "HTTP/1.1 201 Created", "{min_speed}");
+    }
 }
 
 #[tokio::test]

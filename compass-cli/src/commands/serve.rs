@@ -69,6 +69,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 256, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     max_streams: u32,
+    /// The minimum average speed of a client that reads a response or sends an upload, over two
+    /// minutes and in bytes per second; 0 disables it
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, hide_short_help = true)]
+    min_client_speed: u64,
     /// How long the body of a request may pause before the request fails
     #[arg(long, value_name = "SECONDS", default_value_t = 30, hide_short_help = true,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -90,7 +94,7 @@ struct Description {
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     if let Some(directory) = &args.writable {
         let (storage, description) = open_writable(directory).await?;
-        return serve(storage, args, description, global, output).await;
+        return serve(storage, args, description, output).await;
     }
     if let (Some(upstream), Some(directory)) = (&args.upstream, &args.cache) {
         return serve_cache(upstream, directory, args, global, output).await;
@@ -107,7 +111,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         json: json!({"sources": sources, "images": images}),
         is_writable: false,
     };
-    serve(catalog, args, description, global, output).await
+    serve(catalog, args, description, output).await
 }
 
 async fn serve_cache(
@@ -129,7 +133,7 @@ async fn serve_cache(
         json: json!({"upstream": host, "directory": shown}),
         is_writable: false,
     };
-    serve(storage, args, description, global, output).await
+    serve(storage, args, description, output).await
 }
 
 async fn open_writable(directory: &Path) -> Result<(DiskStorage, Description)> {
@@ -176,7 +180,6 @@ async fn serve(
     storage: impl Storage,
     args: &Args,
     description: Description,
-    global: &GlobalArgs,
     output: &Output,
 ) -> Result<ExitCode> {
     let login = basic_auth(args.user.as_deref(), args.password_file.as_deref())?;
@@ -191,7 +194,7 @@ async fn serve(
         .tls(tls.as_ref().map(TlsFiles::identity))
         .max_streams(usize::try_from(args.max_streams).unwrap_or(usize::MAX))
         .body_idle_timeout(Duration::from_secs(args.body_idle_timeout))
-        .min_speed(global.min_speed);
+        .min_speed(args.min_client_speed);
     raise_open_file_limit();
     let server = Server::start(storage, &args.listen, options).await?;
     let host = server.host();

@@ -17,8 +17,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, track};
+use super::options::MAX_TIMEOUT;
 use super::send_speed::SendSpeedStream;
-use super::{MAX_TIMEOUT, ServerOptions, TlsIdentity};
+use super::{ServerOptions, TlsIdentity};
 
 /// The delay before accepting again after the system lacked resources for a connection.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);

@@ -13,7 +13,9 @@ use crate::min_speed::SpeedGuard;
 /// A stream whose writes fail if the client reads too slowly.
 ///
 /// Only the time counts in which the stream accepts no bytes, because the client has not read the
-/// previous ones.
+/// previous ones. The send buffer of a socket accepts the next bytes after a third of it has been
+/// sent. For 4 MiB, the maximum on most systems, a client that reads less than that third within a
+/// window seems to read nothing.
 pub(super) struct SendSpeedStream<S> {
     stream: S,
     guard: SpeedGuard,
