@@ -9,8 +9,8 @@ use super::connection::{ConnectionError, error_chain};
 use crate::connect_retry::ConnectRefused;
 use crate::min_speed::TooSlow;
 
-/// The words of the error of a system without CA certificates.
-pub(crate) const NO_CERTIFICATES: &str = "the system has no CA certificates";
+/// The words of the errors if no CA certificate was found.
+pub(crate) const NO_CERTIFICATES: &str = "no CA certificates";
 
 /// A hint at what the user can do about an error. It is data instead of text, so that a program can
 /// name its own options.

@@ -217,9 +217,43 @@ fn is_missing(path: &Path, error: &std::io::Error) -> bool {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => true,
         // Podman creates the directory for root only. Other users then have no file in it.
-        ErrorKind::PermissionDenied if path.starts_with(RUNTIME_DIRECTORY) => {
-            std::fs::read_dir(RUNTIME_DIRECTORY).is_err()
-        }
+        ErrorKind::PermissionDenied if path.starts_with(RUNTIME_DIRECTORY) => is_out_of_reach(path),
         _ => path.is_dir(),
+    }
+}
+
+/// Whether the user must not traverse the directory that contains the directory of a file.
+fn is_out_of_reach(file: &Path) -> bool {
+    use std::io::ErrorKind::PermissionDenied;
+    let found = file.parent().map(std::fs::symlink_metadata);
+    found.is_some_and(|found| found.is_err_and(|error| error.kind() == PermissionDenied))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn unreadable_file_is_not_out_of_reach() {
+        if rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: root may read every file");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = directory.path().join("containers");
+        let file = runtime.join("1000/auth.json");
+        std::fs::create_dir_all(runtime.join("1000")).unwrap();
+        std::fs::write(&file, "{}").unwrap();
+        let set = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode));
+        set(&file, 0o000).unwrap();
+        // The directory may be traversed, and not listed.
+        set(&runtime, 0o111).unwrap();
+        assert!(!is_out_of_reach(&file));
+        set(&runtime, 0o000).unwrap();
+        assert!(is_out_of_reach(&file));
+        set(&runtime, 0o700).unwrap();
     }
 }
