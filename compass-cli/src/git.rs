@@ -10,6 +10,7 @@ mod commit_import;
 mod fetch;
 mod history;
 mod index_copy;
+mod limited_run;
 mod objects;
 mod private_clone;
 mod revision;

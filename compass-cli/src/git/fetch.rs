@@ -1,15 +1,11 @@
 //! Fetches a pull request from `origin`, without prompts and within a time limit.
 
 use std::ffi::OsString;
-use std::io::Read as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use super::command::spawn_error;
+use super::limited_run::{Ended, run_within};
 use super::private_clone::{BASE, HEAD, PullRefs};
 use super::{Git, first_line};
 use crate::error::{CliError, Result};
@@ -24,11 +20,8 @@ const STALL_SECONDS: &str = "60";
 const LIMIT_VARIABLE: &str = "COMPASS_FETCH_TIMEOUT";
 const DEFAULT_LIMIT: Duration = Duration::from_mins(10);
 
-/// How long git may take to end its transports before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// The maximum size of an error message in bytes.
-const MAX_MESSAGE: u64 = 64 << 10;
+/// The command for SSH. A question for a password or about an unknown host would wait for a terminal.
+const SSH_COMMAND: &str = "ssh -o BatchMode=yes -o ConnectTimeout=60";
 
 impl Git {
     /// Fetches a pull request and its base branch into the repository at `root`.
@@ -79,8 +72,7 @@ impl Git {
             .env("GIT_HTTP_LOW_SPEED_LIMIT", "1")
             .env("GIT_HTTP_LOW_SPEED_TIME", STALL_SECONDS);
         if !is_local(url) && !self.has_ssh_command()? {
-            // A question for a password or about an unknown host would wait for a terminal.
-            command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
+            command.env("GIT_SSH_COMMAND", SSH_COMMAND);
         }
         Ok(command)
     }
@@ -113,69 +105,9 @@ fn time_limit() -> Result<Duration> {
     }
 }
 
-/// How a command ended.
-enum Ended {
-    /// With its error output.
-    Exited(ExitStatus, String),
-    TimedOut,
-}
-
-/// Runs a command that writes only errors.
-fn run_within(mut command: Command, limit: Duration) -> Result<Ended> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| spawn_error(&error))?;
-    let (sender, ended) = mpsc::channel();
-    let stderr = child.stderr.take();
-    // The pipe ends when git and its transports have ended.
-    std::thread::spawn(move || {
-        let mut message = Vec::new();
-        if let Some(mut stderr) = stderr {
-            let _ = stderr.by_ref().take(MAX_MESSAGE).read_to_end(&mut message);
-            let _ = std::io::copy(&mut stderr, &mut std::io::sink());
-        }
-        let _ = sender.send(String::from_utf8_lossy(&message).into_owned());
-    });
-    match ended.recv_timeout(limit) {
-        Err(RecvTimeoutError::Timeout) => {
-            terminate(&mut child);
-            // Git ends its transports when it is terminated.
-            let _ = ended.recv_timeout(GRACE);
-            let _ = (child.kill(), child.wait());
-            Ok(Ended::TimedOut)
-        }
-        message => {
-            let status = child.wait().map_err(|error| spawn_error(&error))?;
-            Ok(Ended::Exited(status, message.unwrap_or_default()))
-        }
-    }
-}
-
-fn terminate(child: &mut Child) {
-    let _ = kill_process(Pid::from_child(child), Signal::TERM);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn shell(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
-    }
-
-    #[test]
-    fn run_within_ends_command_at_limit() {
-        let ended = run_within(shell("exec sleep 600"), Duration::from_millis(10)).unwrap();
-        assert!(matches!(ended, Ended::TimedOut));
-    }
-
-    #[test]
-    fn run_within_returns_error_output() {
-        let ended = run_within(shell("echo wrong >&2; exit 3"), DEFAULT_LIMIT).unwrap();
-        let Ended::Exited(status, message) = ended else { panic!("timed out") };
-        assert_eq!((status.code(), message.as_str()), (Some(3), "wrong\n"));
-    }
 
     #[test]
     fn is_local_accepts_only_paths() {
