@@ -40,7 +40,7 @@ pub use self::object::{ObjectFile, ObjectStore, StoreCheck, StoreEnvironment, Un
 pub use self::path::store_path;
 #[cfg(feature = "store")]
 pub use self::shard::{SentShard, Shard, ShardOptions};
-pub use self::stored_bundle::StoredBundle;
+pub use self::stored_bundle::{StoredBundle, StoredFile};
 #[cfg(feature = "store")]
 pub use self::url::redact_url;
 use crate::format::document::BundleDocument;
@@ -105,11 +105,13 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// The errors of the store.
     async fn list(&self) -> Result<Vec<StoredBundle>, Error>;
 
-    /// Finds the published bundle that has the path of this document. Its content may differ.
+    /// Finds the published file that has the path of this document. Its content may differ.
+    ///
+    /// Needs no permission to list the store.
     ///
     /// # Errors
     /// The errors of the store.
-    async fn find(&self, document: &BundleDocument) -> Result<Option<StoredBundle>, Error>;
+    async fn find(&self, document: &BundleDocument) -> Result<Option<StoredFile>, Error>;
 }
 
 /// The options of [`Store::publish`].

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use compass_registry::{Digest, Hasher, ImageSource, Progress};
 
-use super::stored_bundle::{StoredBundle, parse_path};
+use super::stored_bundle::{StoredBundle, StoredFile, parse_path};
 use super::{PublishOptions, Published, Store, store_path};
 use crate::format::document::BundleDocument;
 use crate::part_file::PartFile;
@@ -87,11 +87,14 @@ impl Store for DirectoryStore {
         blocking(move || list(&directory)).await
     }
 
-    async fn find(&self, document: &BundleDocument) -> Result<Option<StoredBundle>, Error> {
-        let (directory, path) = (self.directory.clone(), store_path(document)?);
+    async fn find(&self, document: &BundleDocument) -> Result<Option<StoredFile>, Error> {
+        let path = self.directory.join(store_path(document)?);
         blocking(move || {
-            let path = directory.join(path);
-            if path.is_file() { stored_bundle(&directory, &path) } else { Ok(None) }
+            if !path.is_file() {
+                return Ok(None);
+            }
+            let digest = read_checksum(&path).unwrap_or_default();
+            Ok(Some(StoredFile { url: url(&path), size: size(&path)?, digest }))
         })
         .await
     }

@@ -40,7 +40,7 @@ pub use self::settings::StoreEnvironment;
 use self::settings::{ConfigFiles, Settings};
 use super::{
     PublishOptions, Published, SentShard, Shard, ShardOptions, Store, StoreOptions, StoredBundle,
-    store_path,
+    StoredFile, store_path,
 };
 use crate::format::document::BundleDocument;
 use crate::read::LocalFile;
@@ -188,7 +188,7 @@ impl Store for ObjectStore {
         inventory::bundles(&self.client, &self.address).await
     }
 
-    async fn find(&self, document: &BundleDocument) -> Result<Option<StoredBundle>, Error> {
+    async fn find(&self, document: &BundleDocument) -> Result<Option<StoredFile>, Error> {
         let path = store_path(document)?.display().to_string();
         inventory::find(&self.client, &self.address, &path).await
     }

@@ -24,6 +24,18 @@ pub struct StoredBundle {
     pub digest: Option<Digest>,
 }
 
+/// A published file that has the path of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredFile {
+    /// The URL.
+    pub url: String,
+    /// The size in bytes.
+    pub size: u64,
+    /// The digest in the `.sha256` beside the file, if there is one.
+    pub digest: Option<Digest>,
+}
+
 /// Reads kind, name and version from a path in a store (bundle format, "Store layout").
 ///
 /// Returns `None` for other files.

@@ -290,6 +290,25 @@ async fn list_without_next_page_is_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn find_sends_no_list() {
+    for scheme in SCHEMES {
+        let world = World::with_layers(scheme, &[1000]).await;
+        assert_eq!(world.store().find(world.plan.document()).await.unwrap(), None);
+        let published = world.publish().await.unwrap();
+        {
+            let mut content = world.storage.state.content.lock().unwrap();
+            let object = content.objects[&world.key()].clone();
+            content.objects.insert(format!("{}.old", world.key()), object);
+        }
+        world.storage.state.faults.cuts_lists.store(true, Ordering::Relaxed);
+        let found = world.store().find(world.plan.document()).await.unwrap().unwrap();
+        assert_eq!((&found.url, found.size), (&published.url, published.size));
+        assert_eq!(found.digest, Some(published.digest));
+        assert!(world.store().list().await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn publish_with_signature_v1_is_accepted() {
     let world = World::new(Scheme::Oss).await;
     world.interrupt().await;

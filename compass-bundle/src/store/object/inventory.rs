@@ -9,7 +9,7 @@ use super::publish::read_small;
 use super::upload::Target;
 use crate::Error;
 use crate::read::checksum_in;
-use crate::store::stored_bundle::{StoredBundle, parse_path};
+use crate::store::stored_bundle::{StoredBundle, StoredFile, parse_path};
 use crate::write::CHECKSUM_END;
 
 /// Checksums that are read at once.
@@ -45,19 +45,22 @@ pub(super) async fn bundles(
     read.try_filter_map(async |bundle| Ok(bundle)).try_collect().await
 }
 
-/// Finds the bundle at a path below an address.
+/// Finds the object at a path below an address.
 pub(super) async fn find(
     client: &Client,
     address: &ObjectAddress,
     path: &str,
-) -> Result<Option<StoredBundle>, Error> {
-    let key = address.join(path).key;
-    let objects = client.list_objects(&key).await;
-    let objects = objects.map_err(|error| Error::store("list", &address.shown, error))?;
-    match objects.into_iter().find(|object| object.key == key) {
-        Some(object) => stored_bundle(client, address, object).await,
-        None => Ok(None),
-    }
+) -> Result<Option<StoredFile>, Error> {
+    let ObjectAddress { key, shown: url, .. } = address.join(path);
+    let stored = client.head(&key).await;
+    let stored = stored.map_err(|error| Error::store("look at", &url, error))?;
+    let Some(size) = stored.and_then(|stored| stored.size) else { return Ok(None) };
+    let digest = match digest_of(client, &key).await {
+        // S3 answers so for a missing object if the credentials do not permit lists.
+        Err(error) if error.is_unavailable() => None,
+        digest => digest.map_err(|error| Error::store("read the checksum of", &url, error))?,
+    };
+    Ok(Some(StoredFile { url, size, digest }))
 }
 
 fn is_bundle(object: &ListedObject, prefix: &str) -> bool {
@@ -73,7 +76,7 @@ async fn stored_bundle(
     let path = object.key.strip_prefix(&prefix(address)).unwrap_or_default();
     let Some((kind, name, version)) = parse_path(path) else { return Ok(None) };
     let url = address.join(path).shown;
-    let digest = digest_of(client, &object).await;
+    let digest = digest_of(client, &object.key).await;
     let digest = digest.map_err(|error| Error::store("read the checksum of", &url, error))?;
     let ListedObject { size, last_modified: published, .. } = object;
     Ok(Some(StoredBundle { kind, name, version, url, size, published, digest }))
@@ -120,10 +123,10 @@ pub(super) async fn abort(client: &Client, upload: &UnfinishedUpload) -> Result<
 /// The digest in the `.sha256` beside an object. `None` if there is none, or it is invalid.
 async fn digest_of(
     client: &Client,
-    object: &ListedObject,
+    key: &str,
 ) -> Result<Option<compass_registry::Digest>, RequestError> {
-    let text = read_small(client, &format!("{}{CHECKSUM_END}", object.key)).await?;
-    let name = object.key.rsplit('/').next().unwrap_or_default();
+    let text = read_small(client, &format!("{key}{CHECKSUM_END}")).await?;
+    let name = key.rsplit('/').next().unwrap_or_default();
     Ok(text.and_then(|text| checksum_in(&text, name.as_bytes()).ok()))
 }
 
