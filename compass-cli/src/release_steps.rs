@@ -4,11 +4,10 @@
 
 mod published;
 
-use compass_bundle::BundlePlan;
-use compass_bundle::store::{Published, Store};
+use compass_bundle::store::{Published, Store, StoredFile};
 use compass_registry::OnExistingTag;
 
-pub(crate) use self::published::{PublishedBundle, find_bundle};
+pub(crate) use self::published::{PublishedBundle, find_bundle, is_same_release};
 use crate::error::Result;
 use crate::global_args::GlobalArgs;
 use crate::image_transfer::{Job, Sums, transfers_of};
@@ -80,26 +79,28 @@ impl<'r> ReleaseSteps<'r> {
         packaging::plan(repository, contents, options, registries, output).await
     }
 
-    /// Finds the bundle of a plan in the store. A bundle without `.sha256` is not completely
-    /// published.
+    /// Finds a planned bundle in the store. Returns it without [`Published`] if it is missing or has no
+    /// `.sha256`; publishing it then completes it.
+    ///
+    /// After a rebase, the returned bundle has the commit and the time of the published one.
     ///
     /// # Errors
-    /// If another bundle is published under its name.
+    /// If a bundle with other content is published under its name.
     pub(crate) async fn find_published(
         &self,
         store: &dyn Store,
-        plan: &BundlePlan,
-    ) -> Result<Option<Published>> {
+        bundle: PlannedBundle,
+    ) -> Result<(PlannedBundle, Option<Published>)> {
         let policy = self.global.retry_policy();
-        let Some(found) = find_bundle(store, plan.document(), &policy).await? else {
-            return Ok(None);
+        let Some(found) = find_bundle(store, bundle.plan.document(), &policy).await? else {
+            return Ok((bundle, None));
         };
-        let stored = found.stored;
-        if !found.bundle.is_ok_and(|bundle| bundle.digest() == plan.digest()) {
-            return Err(compass_bundle::Error::Conflict { path: stored.url }.into());
-        }
-        let digest = stored.digest;
-        Ok(digest.map(|digest| Published::new(stored.url, stored.size, digest, None)))
+        let adopted = found.adopt(bundle)?;
+        let StoredFile { url, size, digest, .. } = found.stored;
+        let Some(bundle) = adopted else {
+            return Err(compass_bundle::Error::Conflict { path: url }.into());
+        };
+        Ok((bundle, digest.map(|digest| Published::new(url, size, digest, None))))
     }
 
     /// Publishes a planned bundle without a local file.

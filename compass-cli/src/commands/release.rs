@@ -88,9 +88,10 @@ impl<'r> Release<'r> {
         let (release, change) = self.check()?;
         let origin = self.sync().await?;
         self.summary.begin(Step::Package);
-        let bundle = self.plan(release, &change, origin).await?;
+        let planned = self.plan(release, &change, origin).await?;
+        let (bundle, published) = self.steps.find_published(self.store, planned).await?;
         self.summary.describe(&bundle.plan);
-        if let Some(published) = self.steps.find_published(self.store, &bundle.plan).await? {
+        if let Some(published) = published {
             self.summary.skip("the store has the bundle");
             self.summary.begin(Step::Publish);
             self.summary.skip(&format!("{} is already published", published.url));

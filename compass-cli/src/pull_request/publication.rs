@@ -25,13 +25,15 @@ pub(super) async fn sync(review: &PullReview, reviewer: &Reviewer) -> Result<()>
     steps.sync(&targets, OnExistingTag::Error, false).await.map(drop)
 }
 
-/// Publishes the packages that the store does not have; returns the URLs of all of them.
+/// Publishes the packages that the store does not have, and writes the missing `.sha256` of others.
+/// Returns the URLs of all of them.
 pub(super) async fn publish(review: &PullReview, reviewer: &Reviewer) -> Result<Vec<String>> {
     let output = reviewer.output.silenced();
     let steps = steps(review, reviewer, &output);
     let mut urls = Vec::new();
     for facts in &review.targets {
-        let known = facts.bundle.url.clone().filter(|_| holds(&facts.bundle.published));
+        let is_complete = holds(&facts.bundle.published) && facts.bundle.has_checksum;
+        let known = facts.bundle.url.clone().filter(|_| is_complete);
         urls.push(match known {
             Some(url) => url,
             None => publish_one(review, facts, &steps).await?,
@@ -72,9 +74,9 @@ async fn publish_one(
         Options { change: Some(&change), ..Options::new(repository, global.write_jobs())? };
     let published = async {
         let bundle = steps.plan(contents, &options).await?;
-        match steps.find_published(&*store, &bundle.plan).await? {
-            Some(published) => Ok(published),
-            None => steps.publish(bundle, &*store).await,
+        match steps.find_published(&*store, bundle).await? {
+            (_, Some(published)) => Ok(published),
+            (bundle, None) => steps.publish(bundle, &*store).await,
         }
     };
     let failed = |error: CliError| error.context(format!("cannot publish {}", facts.target));

@@ -13,7 +13,7 @@ use crate::package_verification::verify_package;
 use crate::packaging::{self, Options};
 use crate::registries::Registries;
 use crate::release_contents::ReleaseContents;
-use crate::release_steps::{PublishedBundle, find_bundle};
+use crate::release_steps::{PublishedBundle, find_bundle, is_same_release};
 use crate::repository::TargetImage;
 
 /// The state of a target in the registries and the store.
@@ -46,6 +46,8 @@ pub(crate) struct BundleFacts {
     pub(crate) size: Option<u64>,
     pub(crate) digest: Option<Digest>,
     pub(crate) published: Evidence,
+    /// Whether the `.sha256` is in the store, which `package --no-sha256` omits.
+    pub(crate) has_checksum: bool,
 }
 
 /// The number of images that are asked for at once.
@@ -152,14 +154,16 @@ async fn bundle_facts(
     };
     let store = open_store(url, &reviewer.global.store_options())?;
     let address = address(&*store, plan.document())?;
-    let published =
-        match find_bundle(&*store, plan.document(), &reviewer.global.retry_policy()).await {
-            Ok(Some(found)) => compare(found, plan.document(), reviewer).await,
-            Ok(None) => Evidence::No(Statement::NoPackage(address.clone())),
-            Err(error) => Evidence::Unknown(one_line(&error).into()),
-        };
+    let found = find_bundle(&*store, plan.document(), &reviewer.global.retry_policy()).await;
+    let has_checksum =
+        matches!(&found, Ok(Some(PublishedBundle { stored, .. })) if stored.digest.is_some());
+    let published = match found {
+        Ok(Some(found)) => compare(found, plan.document(), reviewer).await,
+        Ok(None) => Evidence::No(Statement::NoPackage(address.clone())),
+        Err(error) => Evidence::Unknown(one_line(&error).into()),
+    };
     let (url, size, digest) = (Some(address), Some(plan.size()), Some(plan.digest()));
-    Ok(BundleFacts { url, size, digest, published })
+    Ok(BundleFacts { url, size, digest, published, has_checksum })
 }
 
 /// The URL of a bundle in a store.
@@ -168,7 +172,7 @@ fn address(store: &dyn Store, document: &BundleDocument) -> Result<String> {
     Ok(format!("{}/{}", store.url().trim_end_matches('/'), path.display()))
 }
 
-/// Whether a bundle of the store is completely published, valid, and has the planned content.
+/// Whether a bundle of the store is valid and has the planned content.
 async fn compare(
     found: PublishedBundle,
     planned: &BundleDocument,
@@ -182,9 +186,6 @@ async fn compare(
     if !is_same_release(bundle.document(), planned) {
         return Evidence::No(Statement::OtherContent(url));
     }
-    if found.stored.digest.is_none() {
-        return Evidence::No(Statement::NoChecksum(url));
-    }
     match verify_package(&bundle.into(), true, &reviewer.output.silenced()).await {
         Ok(report) if report.is_ok() => Evidence::Yes,
         Ok(_) => Evidence::No(Statement::DamagedPackage(url)),
@@ -192,20 +193,10 @@ async fn compare(
     }
 }
 
-/// Whether two bundles have the same files and images. A rebase changes the commit and the time.
-fn is_same_release(one: &BundleDocument, other: &BundleDocument) -> bool {
-    let (mut one, mut other) = (one.clone(), other.clone());
-    for document in [&mut one, &mut other] {
-        document.commit = None;
-        document.modified = 0;
-    }
-    one == other
-}
-
 impl BundleFacts {
     fn unknown(reason: Statement) -> Self {
         let published = Evidence::Unknown(reason);
-        Self { url: None, size: None, digest: None, published }
+        Self { url: None, size: None, digest: None, published, has_checksum: false }
     }
 }
 

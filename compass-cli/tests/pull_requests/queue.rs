@@ -89,6 +89,62 @@ fn queue_run_finishes_releases() {
     assert_eq!(world.forge.act(|forge| forge.writes().len()), before);
 }
 
+/// Rebases the release of a plugin on a new commit of the base branch.
+fn rebase(world: &World, number: u64, name: &str) {
+    let branch = format!("change-{name}");
+    world.git("author", &["checkout", "--quiet", "--force", "main"]);
+    world.write("author/README.md", "Releases of the platform.\n");
+    let base = world.commit("main", "Say what is released");
+    world.git("author", &["checkout", "--quiet", &branch]);
+    world.git("author", &["rebase", "--quiet", "main"]);
+    world.git("author", &["push", "--quiet", "--force", "origin", &branch]);
+    let head = world.git("author", &["rev-parse", "HEAD"]);
+    world.forge.act(|forge| {
+        forge.base_commit = base;
+        forge.push(number, &head, false);
+    });
+}
+
+/// Checks out the head of a release in the clone.
+fn check_out(world: &World, name: &str) {
+    world.git("clone", &["fetch", "--quiet", "origin", &format!("change-{name}")]);
+    world.git("clone", &["checkout", "--quiet", "FETCH_HEAD"]);
+}
+
+#[test]
+fn queue_run_after_rebase_writes_checksum() {
+    let world = World::new();
+    let number = releases(&world, &["log"])[0];
+    queue(&world, &["--run", "--label", "patches-need-sync-image"]);
+    assert_eq!(world.labels(number), ["kind/release", "queue/patches-need-package"]);
+    check_out(&world, "log");
+    let store = format!("file://{}", world.path("store").display());
+    let ran = world.compass(&["package", "plugin", "log", "-o", &store]);
+    assert_eq!(ran.code, 0, "{}", ran.error);
+    let bundle = world.path("store/plugins/log/compass-plugins-log-v0.2.0.tar.gz");
+    let checksum = bundle.with_file_name("compass-plugins-log-v0.2.0.tar.gz.sha256");
+    let (bytes, line) = (std::fs::read(&bundle).unwrap(), std::fs::read(&checksum).unwrap());
+    // As after `--no-sha256`, or a process that was killed before it wrote the checksum.
+    std::fs::remove_file(&checksum).unwrap();
+    rebase(&world, number, "log");
+    let value = world.review(number, &[]);
+    let guard = &value["next"][0]["guards"][0];
+    assert_eq!((&guard["guard"], &guard["verdict"]), (&json!("bundle-published"), &json!("holds")));
+    let (code, value, error) = queue(&world, &["--run"]);
+    assert_eq!((code, &value["failed"]), (0, &json!(0)), "{value:#}{error}");
+    assert_eq!(world.labels(number), ["kind/release", "queue/done-package-uploaded"]);
+    assert_eq!(std::fs::read(&checksum).unwrap(), line);
+    std::fs::remove_file(&checksum).unwrap();
+    check_out(&world, "log");
+    for outcome in ["\n", "is already published"] {
+        let ran = world.compass(&["release", "plugin", "log"]);
+        assert_eq!(ran.code, 0, "{}", ran.error);
+        assert!(ran.out.contains(outcome), "{}", ran.out);
+        assert_eq!(std::fs::read(&checksum).unwrap(), line);
+    }
+    assert_eq!(std::fs::read(&bundle).unwrap(), bytes);
+}
+
 #[test]
 fn queue_run_failures_stop_no_others() {
     let world = World::new();
