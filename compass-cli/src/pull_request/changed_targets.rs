@@ -90,7 +90,7 @@ pub(super) fn find(source: &ReleaseSource) -> Result<ChangedTargets> {
     let removed = removed.take(MAX_REMARKS).cloned();
     let mut remarks: Vec<Statement> = removed.map(Statement::RemovedFile).collect();
     if targets.is_empty() {
-        remarks.push(Statement::ReleasesNothing);
+        remarks.push(Statement::NoManifestChanged);
     }
     Ok(ChangedTargets { targets: targets.into_iter().collect(), remarks })
 }

@@ -120,8 +120,6 @@ pub enum Statement {
     },
     /// The bundle with this URL has other content than the pull request.
     OtherContent(String),
-    /// The bundle with this URL has no checksum file, so that it is not completely published.
-    NoChecksum(String),
     /// The bundle with this URL is damaged.
     DamagedPackage(String),
     /// Not all images of the target are in the release registry.
@@ -132,6 +130,8 @@ pub enum Statement {
     NoStore,
     /// The change releases nothing.
     ReleasesNothing,
+    /// The change changes no release manifest, so that it releases nothing.
+    NoManifestChanged,
     /// The change removes this file.
     RemovedFile(String),
     /// The queue does not have a requested label.

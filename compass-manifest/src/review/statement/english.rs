@@ -111,9 +111,6 @@ impl Statement {
             Self::NoPackage(url) => write!(f, "{url} does not exist"),
             Self::InvalidPackage { url, reason } => write!(f, "{url} is not valid: {reason}"),
             Self::OtherContent(url) => write!(f, "{url} has other content than this pull request"),
-            Self::NoChecksum(url) => {
-                write!(f, "{url} has no checksum file: it is not completely published")
-            }
             Self::DamagedPackage(url) => write!(f, "{url} is damaged"),
             Self::NotSynced => f.write_str("not all of its images are in the release registry"),
             Self::NotReleasable => f.write_str("the target cannot be released"),
@@ -129,7 +126,8 @@ impl Statement {
             None => "the pull request is not in the queue yet".to_owned(),
         };
         match self {
-            Self::ReleasesNothing => {
+            Self::ReleasesNothing => f.write_str("the change releases nothing"),
+            Self::NoManifestChanged => {
                 f.write_str("the change releases nothing: it changes no release manifest")
             }
             Self::RemovedFile(path) => write!(f, "the change removes {}", quote(path)),
@@ -191,5 +189,162 @@ impl fmt::Display for RegistryRole {
             Self::Source => "in the source registry",
             Self::Release => "in the release registry with the source's digest",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::conversation::Origin;
+    use super::*;
+
+    /// The position of a statement in [`samples`]. A new variant also needs a sample there.
+    fn position(statement: &Statement) -> usize {
+        match statement {
+            Statement::Text(..) => 0,
+            Statement::KindInBody(..) => 1,
+            Statement::NoKindInBody(..) => 2,
+            Statement::RequestInBody(..) => 3,
+            Statement::NoRequestInBody(..) => 4,
+            Statement::ReleaseNote => 5,
+            Statement::EmptyReleaseNote => 6,
+            Statement::NoReleaseNote => 7,
+            Statement::AllMentioned => 8,
+            Statement::NotMentioned { .. } => 9,
+            Statement::CheckErrors(..) => 10,
+            Statement::CheckNotRun => 11,
+            Statement::ImagesUnknown => 12,
+            Statement::AllImagesIn(..) => 13,
+            Statement::ImagesMissing { .. } => 14,
+            Statement::ImagesNotKnown { .. } => 15,
+            Statement::NoImagesNeeded => 16,
+            Statement::NoImagesListed => 17,
+            Statement::ImagesListed(..) => 18,
+            Statement::ListDiffers { .. } => 19,
+            Statement::InvalidLine { .. } => 20,
+            Statement::NoPackagesListed => 21,
+            Statement::PackagesListed(..) => 22,
+            Statement::BundlePublished => 23,
+            Statement::BundleNotPublished(..) => 24,
+            Statement::BundleNotKnown(..) => 25,
+            Statement::NoTag => 26,
+            Statement::OtherDigest { .. } => 27,
+            Statement::NotInSource => 28,
+            Statement::SourceNotKnown(..) => 29,
+            Statement::RegistryNotAsked => 30,
+            Statement::StoreNotAsked => 31,
+            Statement::NoPackage(..) => 32,
+            Statement::InvalidPackage { .. } => 33,
+            Statement::OtherContent(..) => 34,
+            Statement::DamagedPackage(..) => 35,
+            Statement::NotSynced => 36,
+            Statement::NotReleasable => 37,
+            Statement::NoStore => 38,
+            Statement::ReleasesNothing => 39,
+            Statement::NoManifestChanged => 40,
+            Statement::RemovedFile(..) => 41,
+            Statement::UnknownLabel { .. } => 42,
+            Statement::SkippedSteps { .. } => 43,
+            Statement::NoWayBack { .. } => 44,
+            Statement::MissingRole { .. } => 45,
+            Statement::GuardsFail(..) => 46,
+            Statement::IncompleteCommand { .. } => 47,
+            Statement::MoreIncompleteCommands(..) => 48,
+            Statement::EditedComment(..) => 49,
+            Statement::OmittedRequests(..) => 50,
+            Statement::UnjustifiedLabel(..) => 51,
+        }
+    }
+
+    fn text() -> String {
+        "word".to_owned()
+    }
+
+    fn texts() -> Vec<String> {
+        vec![text()]
+    }
+
+    /// Statements of all kinds.
+    fn samples() -> Vec<Statement> {
+        let mut samples = samples_of_body_and_lists();
+        samples.extend(samples_of_facts_and_requests());
+        samples
+    }
+
+    fn samples_of_body_and_lists() -> Vec<Statement> {
+        let registry = RegistryRole::Source;
+        let images = || vec![("h.example/gpu:v1".parse().unwrap(), Statement::NoTag)];
+        vec![
+            Statement::Text(text()),
+            Statement::KindInBody(text()),
+            Statement::NoKindInBody(texts()),
+            Statement::RequestInBody(text()),
+            Statement::NoRequestInBody(text()),
+            Statement::ReleaseNote,
+            Statement::EmptyReleaseNote,
+            Statement::NoReleaseNote,
+            Statement::AllMentioned,
+            Statement::NotMentioned { accounts: texts(), owners: Vec::new() },
+            Statement::CheckErrors(2),
+            Statement::CheckNotRun,
+            Statement::ImagesUnknown,
+            Statement::AllImagesIn(registry, 2),
+            Statement::ImagesMissing { registry, total: 2, images: images() },
+            Statement::ImagesNotKnown { registry, images: images() },
+            Statement::NoImagesNeeded,
+            Statement::NoImagesListed,
+            Statement::ImagesListed(2),
+            Statement::ListDiffers { missing: texts(), extra: texts() },
+            Statement::InvalidLine { line: 1, text: text(), reason: text() },
+            Statement::NoPackagesListed,
+            Statement::PackagesListed(2),
+        ]
+    }
+
+    fn samples_of_facts_and_requests() -> Vec<Statement> {
+        let reason = || Box::new(Statement::NoTag);
+        vec![
+            Statement::BundlePublished,
+            Statement::BundleNotPublished(reason()),
+            Statement::BundleNotKnown(reason()),
+            Statement::NoTag,
+            Statement::OtherDigest { found: text(), expected: text() },
+            Statement::NotInSource,
+            Statement::SourceNotKnown(text()),
+            Statement::RegistryNotAsked,
+            Statement::StoreNotAsked,
+            Statement::NoPackage(text()),
+            Statement::InvalidPackage { url: text(), reason: text() },
+            Statement::OtherContent(text()),
+            Statement::DamagedPackage(text()),
+            Statement::NotSynced,
+            Statement::NotReleasable,
+            Statement::NoStore,
+            Statement::ReleasesNothing,
+            Statement::NoManifestChanged,
+            Statement::RemovedFile(text()),
+            Statement::UnknownLabel { label: text(), suggestion: None, labels: texts() },
+            Statement::SkippedSteps { state: None, missing: texts() },
+            Statement::NoWayBack { state: None, label: text(), onward: texts() },
+            Statement::MissingRole { account: text(), roles: texts(), people: texts() },
+            Statement::GuardsFail(vec![Statement::NoTag]),
+            Statement::IncompleteCommand {
+                origin: Origin::Body,
+                line: 1,
+                command: "/queue",
+                reason: text(),
+            },
+            Statement::MoreIncompleteCommands(2),
+            Statement::EditedComment(text()),
+            Statement::OmittedRequests(2),
+            Statement::UnjustifiedLabel(text()),
+        ]
+    }
+
+    #[test]
+    fn statement_of_every_kind_has_words() {
+        for (index, sample) in samples().iter().enumerate() {
+            assert_eq!(position(sample), index, "{sample:?}");
+            assert_ne!(sample.to_string(), "", "{sample:?}");
+        }
     }
 }

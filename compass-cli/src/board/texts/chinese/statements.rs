@@ -117,12 +117,13 @@ fn facts(of: &Statement) -> String {
             format!("`{url}` 不是有效的安装包：{reason}")
         }
         Statement::OtherContent(url) => format!("`{url}` 的内容与本次发布不同"),
-        Statement::NoChecksum(url) => format!("`{url}` 还没有校验和文件，上传未完成"),
         Statement::DamagedPackage(url) => format!("`{url}` 已损坏"),
         Statement::NotSynced => "还有镜像未同步到发布镜像仓库".to_owned(),
         Statement::NotReleasable => "发布内容有问题，暂时无法发布".to_owned(),
         Statement::NoStore => "策略文件没有指定存储".to_owned(),
-        Statement::ReleasesNothing => "本次改动不涉及任何发布文件".to_owned(),
+        Statement::ReleasesNothing | Statement::NoManifestChanged => {
+            "本次改动不涉及任何发布文件".to_owned()
+        }
         Statement::RemovedFile(path) => format!("本次改动删除了 {}", code(path)),
         other => requests(other),
     }
@@ -298,7 +299,6 @@ mod tests {
             Statement::NoPackagesListed,
             Statement::BundleNotPublished(Box::new(Statement::NoPackage(url()))),
             Statement::BundleNotPublished(Box::new(Statement::OtherContent(url()))),
-            Statement::BundleNotPublished(Box::new(Statement::NoChecksum(url()))),
             Statement::BundleNotPublished(Box::new(Statement::DamagedPackage(url()))),
             Statement::BundleNotKnown(Box::new(Statement::NotSynced)),
             Statement::BundleNotKnown(Box::new(Statement::NoStore)),
