@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
-use std::process::{Child, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use compass_registry::testing::random_bytes;
@@ -17,16 +18,32 @@ fn kills() -> u64 {
     std::env::var("COMPASS_QUEUE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(4)
 }
 
+/// More requests than a run sends.
+const MAX_REQUESTS: usize = 400;
+
 fn spawn(world: &World) -> Child {
     let mut command = world.command(&["queue", "--run", "--jobs", "2"]);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Whether a run finished. Asserts that a run that did not was killed.
+fn is_finished(status: ExitStatus) -> bool {
+    assert!(status.success() || status.signal().is_some(), "the run failed: {status}");
+    status.success()
 }
 
 /// Makes the directories that killed runs left old, so that the next run removes them.
 fn age_temporary(world: &World) {
     let hour_ago = SystemTime::now() - Duration::from_hours(1);
     for left in world.path("tmp").read_dir().unwrap() {
-        File::open(left.unwrap().path()).unwrap().set_modified(hour_ago).unwrap();
+        let left = left.unwrap().path();
+        match left.join("lock").metadata() {
+            Ok(lock) if lock.len() > 0 => {
+                File::open(left).unwrap().set_modified(hour_ago).unwrap();
+            }
+            // The run was killed before it marked the directory as its own.
+            _ => std::fs::remove_dir_all(left).unwrap(),
+        }
     }
 }
 
@@ -62,7 +79,7 @@ fn queue_run_killed_continues() {
     let world = World::new();
     let number = releases(&world, &["log"])[0];
     // Kills the run after each number of requests, until one finishes.
-    for requests in (3..).step_by(4) {
+    let is_done = (3..MAX_REQUESTS).step_by(4).any(|requests| {
         let begun = world.forge.act(|forge| forge.requests.len());
         let mut child = spawn(&world);
         let status = loop {
@@ -76,10 +93,9 @@ fn queue_run_killed_continues() {
             std::thread::sleep(Duration::from_millis(1));
         };
         age_temporary(&world);
-        if status.success() {
-            break;
-        }
-    }
+        is_finished(status)
+    });
+    assert!(is_done, "no run finished");
     require_done(&world, number);
     assert_eq!(published(&world).len(), 2, "the bundle and its checksum");
     // Asserts that no temporary file is left.
@@ -94,7 +110,9 @@ fn queue_run_killed_at_random_continues() {
     println!("COMPASS_SEED={seed}");
     let (mut numbers, mut files) = (Vec::new(), BTreeMap::new());
     let (mut killed, mut took) = (0, Duration::from_secs(2));
+    let max_rounds = 20 * (kills() + 1);
     for round in 0.. {
+        assert!(round < max_rounds, "{killed} kills in {round} rounds, seed {seed}");
         let is_done = |number: &u64| {
             world.labels(*number).contains(&"queue/done-package-uploaded".to_owned())
         };
@@ -113,7 +131,7 @@ fn queue_run_killed_at_random_continues() {
             std::thread::sleep(Duration::from_micros(moment));
             child.kill().unwrap();
         }
-        if child.wait().unwrap().success() {
+        if is_finished(child.wait().unwrap()) {
             took = begun.elapsed();
         } else {
             killed += 1;
