@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bases;
+mod commits;
 mod creation;
 #[path = "../forge_server/mod.rs"]
 mod forge_server;
