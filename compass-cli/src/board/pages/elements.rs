@@ -63,7 +63,7 @@ pub(super) fn evidence(texts: &Texts, evidence: &Evidence) -> Markup {
     html! {
         (badge(kind, text))
         @if let Some(reason) = reason {
-            " " span.muted lang=[lang(reason)] { (with_code(&(texts.statement)(reason))) }
+            " " span.muted { (statement(texts, reason)) }
         }
     }
 }
@@ -78,27 +78,55 @@ pub(super) fn guard_details(texts: &Texts, guard: &GuardReport) -> Markup {
     let lines = guard.help.split_once('\n').map(|(_, lines)| lines);
     let help = (texts.help)(&guard.finding, &guard.help);
     html! {
-        (lines_with_code(&(texts.statement)(&guard.finding)))
+        (statement_with_items(texts, &guard.finding))
         @if let Some(help) = help { p.help { (with_code(&help)) } }
         @if let Some(lines) = lines { pre tabindex="0" { (lines) } }
     }
 }
 
-/// The language of a statement that other programs worded, if it is not that of the page.
-pub(super) fn lang(statement: &Statement) -> Option<&'static str> {
-    matches!(statement, Statement::Text(_)).then_some("en")
+/// A statement. The reasons that other programs give are marked as English.
+pub(super) fn statement(texts: &Texts, statement: &Statement) -> Markup {
+    line(&(texts.statement)(statement), &foreign_reasons(statement))
 }
 
-/// A text whose first line is a sentence, and whose further lines are items.
-fn lines_with_code(text: &str) -> Markup {
+/// A statement whose first line is a sentence, and whose further lines are items.
+fn statement_with_items(texts: &Texts, statement: &Statement) -> Markup {
+    let (text, reasons) = ((texts.statement)(statement), foreign_reasons(statement));
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
     let items: Vec<&str> = lines.collect();
     html! {
-        p { (with_code(first)) }
+        p { (line(first, &reasons)) }
         @if !items.is_empty() {
-            ul { @for item in items { li { (with_code(item)) } } }
+            ul { @for item in items { li { (line(item, &reasons)) } } }
         }
+    }
+}
+
+/// A line, which may end with a reason in English.
+fn line(text: &str, reasons: &[&str]) -> Markup {
+    let split = |reason: &&str| Some((text.strip_suffix(reason)?, text.len() - reason.len()));
+    match reasons.iter().find_map(split) {
+        Some((before, at)) => {
+            html! { (with_code(before)) span lang="en" { (with_code(&text[at..])) } }
+        }
+        None => with_code(text),
+    }
+}
+
+/// The reasons in a statement that other programs worded in English.
+fn foreign_reasons(statement: &Statement) -> Vec<&str> {
+    match statement {
+        Statement::Text(reason)
+        | Statement::SourceNotKnown(reason)
+        | Statement::InvalidPackage { reason, .. } => vec![reason],
+        Statement::BundleNotPublished(reason) | Statement::BundleNotKnown(reason) => {
+            foreign_reasons(reason)
+        }
+        Statement::ImagesMissing { images, .. } | Statement::ImagesNotKnown { images, .. } => {
+            images.iter().flat_map(|(_, reason)| foreign_reasons(reason)).collect()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -149,4 +177,30 @@ pub(super) fn forge_link(texts: &Texts, release: &ReleasePull) -> Markup {
     let url = &release.pull.url;
     let is_web = url.starts_with("https://") || url.starts_with("http://");
     html! { @if is_web { a.button href=(url) rel="noreferrer" { (texts.on_forge) } } }
+}
+
+#[cfg(test)]
+mod tests {
+    use compass_manifest::review::RegistryRole;
+
+    use super::super::super::language::Language;
+    use super::*;
+
+    #[test]
+    fn statement_marks_english_reasons() {
+        let texts = Texts::of(Language::Chinese);
+        let reason = || Statement::Text("connection refused".to_owned());
+        let image = "h.example/gpu:v1".parse().unwrap();
+        let registry = RegistryRole::Source;
+        for sample in [
+            reason(),
+            Statement::BundleNotKnown(Box::new(reason())),
+            Statement::ImagesNotKnown { registry, images: vec![(image, reason())] },
+        ] {
+            let page = statement_with_items(texts, &sample).into_string();
+            assert!(page.contains("<span lang=\"en\">connection refused</span>"), "{page}");
+        }
+        let page = statement(texts, &Statement::NoTag).into_string();
+        assert!(!page.contains("lang"), "{page}");
+    }
 }

@@ -8,7 +8,7 @@ use super::super::texts::Texts;
 use super::Page;
 use super::condition::Condition;
 use super::elements::{
-    badge, evidence, forge_link, guard_details, guard_name, lang, notice, people, state_name,
+    badge, evidence, forge_link, guard_details, guard_name, notice, people, state_name, statement,
     target, time, title, verdict, with_code,
 };
 use crate::display::human_bytes;
@@ -203,7 +203,7 @@ fn remarks(texts: &Texts, release: &ReleasePull) -> Markup {
             section.panel aria-labelledby="notes" {
                 h2 id="notes" { (texts.notes) }
                 ul { @for remark in remarks {
-                    li lang=[lang(remark)] { (with_code(&(texts.statement)(remark))) }
+                    li { (statement(texts, remark)) }
                 } }
             }
         }
