@@ -10,21 +10,24 @@ use crate::source::Span;
 use crate::version::HotfixVersion;
 use crate::yaml::Node;
 
-pub(crate) static RULE: Rule = Rule::new("hotfix-drops-change", "a hotfix contains the changes of the previous one", apply).with_severity(Severity::Warning).with_docs(RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("hotfix-drops-change", "a hotfix contains the changes of the previous one", apply)
+        .with_severity(Severity::Warning)
+        .with_docs(RuleDocs {
+            what: "\
 Compares a hotfix with the previous one of the same addon and product version. Reports each field
 that the previous hotfix changed and that has the addon's value again. Name, version and description
 are ignored.",
-        why: "\
+            why: "\
 A hotfix replaces all values of the addon. A site that installs the second hotfix loses the fix of
 the first one.",
-        example: "\
-`v2.7.0-20180605-p1` raises a memory limit. `v2.7.0-20180605-p2` is a copy of the addon, with the old
-limit.",
-        fix: "\
+            example: "\
+`v2.7.0-20180605-p1` raises a memory limit. `v2.7.0-20180605-p2` is a copy of the addon, with the
+old limit.",
+            fix: "\
 Copy the previous hotfix, as `compass bump hotfix ADDON` does. If the change is reverted on purpose,
 suppress the finding: `# compass:allow hotfix-drops-change REASON` on the line.",
-});
+        });
 
 fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for hotfix in &context.repository.hotfixes {

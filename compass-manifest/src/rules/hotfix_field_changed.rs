@@ -5,21 +5,26 @@ use crate::finding::Severity;
 use crate::repository::HotfixFile;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule::new("hotfix-field-changed", "a hotfix changes only its image, version and description", apply).with_docs(RuleDocs {
-        what: "\
-Compares the values of a hotfix with those of the addon that it patches. The addon comes from the tag
-of the product version, otherwise from the product's directory; if neither exists and the change
+pub(crate) static RULE: Rule = Rule::new(
+    "hotfix-field-changed",
+    "a hotfix changes only its image, version and description",
+    apply,
+)
+.with_docs(RuleDocs {
+    what: "\
+Compares the values of a hotfix with those of the addon that it patches. The addon comes from the
+tag of the product version, otherwise from the product's directory; if neither exists and the change
 touches the hotfix, from the base. The image of the first container, name, version and description
 may differ. A difference in another field under `controllers` is a note, any other is an error.",
-        why: "\
+    why: "\
 A hotfix replaces all values of the addon, including those that it changes by mistake.",
-        example: "\
+    example: "\
 ```yaml
 _config:
   _metadata:
     namespace: kube-system   # default in the addon
 ```",
-        fix: "Copy the values of the addon: `compass bump hotfix ADDON` does it.",
+    fix: "Copy the values of the addon: `compass bump hotfix ADDON` does it.",
 });
 
 fn apply(context: &RuleContext<'_>, sink: &mut FindingSink<'_>) {

@@ -4,16 +4,22 @@ use crate::policy::{PathPattern, Policy};
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
-pub(crate) static RULE: Rule = Rule::new("hotfix-path", "the path of a hotfix matches a pattern of the policy", apply).with_needs_layout().with_docs(RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "hotfix-path",
+    "the path of a hotfix matches a pattern of the policy",
+    apply,
+)
+.with_needs_layout()
+.with_docs(RuleDocs {
+    what: "\
 Compares the path of each hotfix with `hotfixes.patterns` of the policy. The built-in pattern is
-`release-hotfixes/<product version>/<addon>-<HOTFIXVERSION>/<namespace>/<group>/<addon>/values.yaml`.
-The same path under `release-plugins` is accepted with a warning.",
-        why: "\
-Commands read addon, version and namespace from the path. With another path, the package gets a wrong
-name or is not built.",
-        example: "`release-hotfixes/compass-hotfixea-mongo-v0.0.4/default/infra/mongo/values.yaml`",
-        fix: "Move the file, or add a pattern to `hotfixes.patterns` of the policy.",
+`release-hotfixes/<product version>/<addon>-<HOTFIXVERSION>/<namespace>/<group>/<addon>/values.yaml`
+where `release-plugins` instead of `release-hotfixes` is accepted with a warning.",
+    why: "\
+Commands read addon, version and namespace from the path. With another path, the package gets a
+wrong name or is not built.",
+    example: "`release-hotfixes/compass-hotfixea-mongo-v0.0.4/default/infra/mongo/values.yaml`",
+    fix: "Move the file, or add a pattern to `hotfixes.patterns` of the policy.",
 });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {

@@ -6,20 +6,25 @@ use crate::policy::VersionFormat;
 use crate::repository::{HotfixFile, ReleaseRepository};
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule::new("hotfix-version-mismatch", "a hotfix has one version in its path, values and image", apply).with_docs(RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "hotfix-version-mismatch",
+    "a hotfix has one version in its path, values and image",
+    apply,
+)
+.with_docs(RuleDocs {
+    what: "\
 Compares `_config._metadata.version` with the version in the path and with the tags of the
 containers: at least one tag must be equal. If the path has the component's own version, a suffix
 may follow it, and `-patch-2` may be written as `-p2`.",
-        why: "\
-The version is written three times. If one is forgotten, the package has other contents than its name
-says, or an installation does not see that the addon changed.",
-        example: "\
+    why: "\
+The version is written three times. If one is forgotten, the package has other contents than its
+name says, or an installation does not see that the addon changed.",
+    example: "\
 `dex-cauth-v2.1.4-20180725/…` with
 ```yaml
 _metadata: {name: dex-cauth, version: v2.1.5}
 ```",
-        fix: "Correct the wrong version.",
+    fix: "Correct the wrong version.",
 });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {

@@ -6,20 +6,24 @@ use crate::policy::Registries;
 use crate::rule::{BlocksPackaging, FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 
-pub(crate) static RULE: Rule = Rule::new("image-list-syntax", "a line of an image list is `project/name:tag`", apply).with_blocks_packaging(BlocksPackaging::Always).with_docs(RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("image-list-syntax", "a line of an image list is `project/name:tag`", apply)
+        .with_blocks_packaging(BlocksPackaging::Always)
+        .with_docs(RuleDocs {
+            what: "\
 Checks that image lists are UTF-8 text, and that each line is `project/name:tag`, with a project of
 `registries.projects` of the policy and without a registry host. Empty lines and lines that begin
 with `#` are ignored. Whitespace around an image is a warning.",
-        why: "\
-Scripts split the lines at whitespace and slashes: they skip an invalid line, or pull another image.",
-        example: "\
+            why: "\
+Scripts split the lines at whitespace and slashes: they skip an invalid line, or pull another
+image.",
+            example: "\
 ```
 library/php/7.1-apache
 release/microservice-admin: v0.0.3
 ```",
-        fix: "Write `library/php:7.1-apache`.",
-});
+            fix: "Write `library/php:7.1-apache`.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for list in &repository.lists {

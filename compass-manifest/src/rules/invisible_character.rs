@@ -5,19 +5,21 @@ use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 use crate::source::Span;
 use crate::yaml::Node;
 
-pub(crate) static RULE: Rule = Rule::new("invisible-character", "keys and values contain no invisible characters", apply).with_docs(RuleDocs {
-        what: "\
+pub(crate) static RULE: Rule =
+    Rule::new("invisible-character", "keys and values contain no invisible characters", apply)
+        .with_docs(RuleDocs {
+            what: "\
 Reports Unicode spaces, as the no-break space, at the ends of keys and values, and format characters
 (zero-width characters, byte order marks, bidirectional controls) anywhere in them. Descriptions and
-texts of several lines are ignored. Outside of quotes and in comments, the rule also reports the line
-separator, paragraph separator and next-line characters (U+2028, U+2029, U+0085).",
-        why: "\
+texts of several lines are ignored. Outside of quotes and in comments, the rule also reports the
+line separator, paragraph separator and next-line characters (U+2028, U+2029, U+0085).",
+            why: "\
 `system.gpu` with a no-break space at its end looks like `system.gpu`, but is another slot. YAML 1.1
 parsers end a line at U+2028, U+2029 and U+0085, and YAML 1.2 parsers do not: the former read the
 rest of a comment as a field.",
-        example: "A name that was copied from a web page or a chat",
-        fix: "Type the value again.",
-});
+            example: "A name that was copied from a web page or a chat",
+            fix: "Type the value again.",
+        });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
     for document in repository.documents() {

@@ -3,16 +3,21 @@ use std::collections::BTreeSet;
 use crate::escape::quote;
 use crate::rule::{FindingSink, Rule, RuleContext, RuleDocs};
 
-pub(crate) static RULE: Rule = Rule::new("product-file-path", "an extra file of a product has a path inside the bundle", apply).with_docs(RuleDocs {
-        what: "\
-Checks `spec.files` of product manifests: each `path` must be relative, without `..`, and unique, and
-`mode` must be octal permissions.",
-        why: "Unpacking rejects a bundle that writes outside of its directory.",
-        example: "\
+pub(crate) static RULE: Rule = Rule::new(
+    "product-file-path",
+    "an extra file of a product has a path inside the bundle",
+    apply,
+)
+.with_docs(RuleDocs {
+    what: "\
+Checks `spec.files` of product manifests: each `path` must be relative, without `..`, and unique,
+and `mode` must be octal permissions.",
+    why: "Unpacking rejects a bundle that writes outside of its directory.",
+    example: "\
 ```yaml
 files: [{source: hack/install.sh, path: ../install.sh}]
 ```",
-        fix: "Write a relative path inside the bundle.",
+    fix: "Write a relative path inside the bundle.",
 });
 
 fn apply(RuleContext { repository, .. }: &RuleContext<'_>, sink: &mut FindingSink<'_>) {
