@@ -20,7 +20,8 @@ use crate::read::{Bundle, file_descriptor};
 ///
 /// As a [`Storage`] it is read-only: [`ServerOptions::read_only`] rejects requests that would write.
 /// Nothing is unpacked. Manifests are in memory, and blobs are read from the files at their offsets.
-/// A blob of a bundle that is read as a whole is compared with the CRC-32 that gzip stores.
+/// A blob of a bundle that is read as a whole is compared with the CRC-32 that gzip stores, and with its
+/// digest if the bundle is remote, or was written to since it was opened.
 ///
 /// ```no_run
 /// use std::path::Path;

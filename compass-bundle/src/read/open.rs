@@ -210,14 +210,21 @@ impl Bundle {
     /// Reads a range of a blob, up to its end at most.
     ///
     /// If the range is the whole blob, the stream compares the CRC-32 that gzip stores. Its cost is
-    /// small compared to that of a digest.
+    /// small compared to that of a digest, which is compared if the file is remote, or has changed.
     pub(crate) fn blob_stream(&self, blob: &Digest, range: Range<u64>) -> Option<ByteStream> {
         let member = *self.0.blobs.get(blob)?;
         let range = range.start..range.end.min(member.size);
-        Some(match range == (0..member.size) {
-            true => verified_content_stream(self.source(), member),
-            false => content_stream(self.source(), member, range),
-        })
+        let source = self.source();
+        if range != (0..member.size) {
+            return Some(content_stream(source, member, range));
+        }
+        let content = verified_content_stream(source, member);
+        if source.local().is_some_and(LocalFile::is_unchanged) {
+            return Some(content);
+        }
+        // Another bundle may be in the place of the one that was opened, with correct checksums.
+        let what = format!("{blob} in {}", source.name());
+        Some(VerifiedBlob::new(what, file_descriptor(member.size, *blob), content).boxed())
     }
 
     /// The size of a blob in bytes; `None` if the bundle does not contain it.

@@ -1,11 +1,12 @@
 //! The sources that bundles are read from.
 
 use std::fmt::Debug;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -137,6 +138,8 @@ pub struct LocalFile {
     reader: ChunkReader,
     path: PathBuf,
     size: u64,
+    /// The time of the last change before the file was opened, if the file system has one.
+    modified: Option<SystemTime>,
 }
 
 impl LocalFile {
@@ -157,19 +160,29 @@ impl LocalFile {
         if !metadata.is_file() {
             return Err(Error::not_a_bundle(path.display(), "it is not a file"));
         }
-        Ok(Self::new(file, path.to_owned(), metadata.len()))
+        Ok(Self::new(file, path.to_owned(), &metadata))
     }
 
     /// Creates the reader of a temporary file without a name. This blocks.
     #[cfg(feature = "store")]
     pub(crate) fn unnamed(file: File) -> Result<Self, Error> {
         let path = std::env::temp_dir();
-        let size = file.metadata().map_err(Error::io("open a file in", &path))?.len();
-        Ok(Self::new(file, path, size))
+        let metadata = file.metadata().map_err(Error::io("open a file in", &path))?;
+        Ok(Self::new(file, path, &metadata))
     }
 
-    fn new(file: File, path: PathBuf, size: u64) -> Self {
-        Self { file: Arc::new(file), reader: ChunkReader::default(), path, size }
+    fn new(file: File, path: PathBuf, metadata: &Metadata) -> Self {
+        let (size, modified) = (metadata.len(), metadata.modified().ok());
+        Self { file: Arc::new(file), reader: ChunkReader::default(), path, size, modified }
+    }
+
+    /// Whether the file has the size and the time of its last change that it had when it was opened.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.file.metadata().is_ok_and(|now| {
+            now.len() == self.size
+                && self.modified.is_some()
+                && now.modified().ok() == self.modified
+        })
     }
 
     /// The path.

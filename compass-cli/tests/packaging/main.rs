@@ -4,12 +4,14 @@
 mod gate;
 mod history;
 mod image_set;
+mod lying_server;
 #[path = "../machine/mod.rs"]
 mod machine;
 mod outputs;
 mod platforms;
 mod recompress;
 mod serving;
+mod serving_changes;
 mod world;
 
 use std::os::unix::fs::FileTypeExt as _;

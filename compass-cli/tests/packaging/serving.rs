@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use super::world::World;
 
-const BUNDLE: &str = "out/compass-plugins-web-v1.0.0.tar.gz";
+pub(super) const BUNDLE: &str = "out/compass-plugins-web-v1.0.0.tar.gz";
 
 /// A running server. Dropping it ends the process.
-struct Served {
+pub(super) struct Served {
     process: Child,
-    host: String,
+    pub(super) host: String,
 }
 
 impl Drop for Served {
@@ -29,7 +29,7 @@ impl Drop for Served {
 }
 
 impl Served {
-    fn start(world: &World, arguments: &[&str]) -> Self {
+    pub(super) fn start(world: &World, arguments: &[&str]) -> Self {
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
         let mut command = world.command(&arguments);
         command.env("COMPASS_SERVE_PASSWORD", "hunter2");
@@ -40,12 +40,12 @@ impl Served {
         Self { process, host }
     }
 
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         Client::new(&self.host, ClientOptions::default()).unwrap()
     }
 
     /// Ends the process and returns its log.
-    fn log(mut self) -> String {
+    pub(super) fn log(mut self) -> String {
         self.process.kill().unwrap();
         let mut log = String::new();
         self.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
@@ -53,7 +53,7 @@ impl Served {
     }
 }
 
-fn world() -> (World, SampleImage) {
+pub(super) fn world() -> (World, SampleImage) {
     let world = World::new();
     let image = SampleImage::with_layers(vec![random_bytes(1, 300_000), random_bytes(2, 70_000)]);
     world.push("web", &image);
@@ -63,7 +63,7 @@ fn world() -> (World, SampleImage) {
     (world, image)
 }
 
-fn web() -> ImageRef {
+pub(super) fn web() -> ImageRef {
     let (name, tag): (Repository, Tag) = ("release/web".parse().unwrap(), "v1".parse().unwrap());
     ImageRef::new(name, tag)
 }

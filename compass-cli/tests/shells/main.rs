@@ -90,6 +90,18 @@ fn help_fits_small_terminal() {
 }
 
 #[test]
+fn help_wraps_at_columns() {
+    for command in ["queue", "review", "bot", "pr", "serve"] {
+        let mut compass = Command::new(COMPASS);
+        let output = compass.args([command, "-h"]).env("COLUMNS", "60").output().unwrap();
+        let help = text(&output.stdout);
+        let widest = help.lines().max_by_key(|line| line.chars().count()).unwrap();
+        assert!(widest.chars().count() <= 60, "{command}: {widest}");
+        assert!(!help.contains('\u{1b}'), "{command} has colors without a terminal");
+    }
+}
+
+#[test]
 fn completions_load_in_bash() {
     if has("bash", &["--version"]) {
         let script = "source ./_compass; COMP_WORDS=(compass ver) COMP_CWORD=1; _compass compass ver; \

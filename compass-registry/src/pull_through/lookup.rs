@@ -90,6 +90,10 @@ impl Upstream {
         tags.insert(key, (Instant::now(), digest));
     }
 
+    fn forget_tag(&self, key: &(Repository, Tag)) {
+        self.recent_tags.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
     /// Remembers a failure that each further request would wait for. Invalid responses arrive at once,
     /// and may concern one repository only.
     fn note_failure(&self, error: &Arc<Error>) {
@@ -167,7 +171,12 @@ impl PullThroughCache {
                 };
             }
         };
-        let manifest = self.manifest_by_digest(repository, &digest).await?;
+        let manifest = self.manifest_by_digest(repository, &digest).await;
+        if !matches!(manifest, Ok(Some(_))) {
+            // The registry may have told a wrong digest, which the next request should not wait for.
+            self.0.upstream.forget_tag(&(repository.clone(), tag.clone()));
+        }
+        let manifest = manifest?;
         if let Some(manifest) = &manifest {
             let known = cached(Storage::manifest(disk, repository, &tag.clone().into()).await)?;
             if known.is_none_or(|known| known.digest() != digest) {

@@ -114,6 +114,10 @@ fn read_cached(file: &File, memory: &mut [u8], offset: u64) -> bool {
 fn failed(path: &Path, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::NotFound { what: path.display().to_string() },
+        kind @ io::ErrorKind::UnexpectedEof => {
+            let error = io::Error::new(kind, "the file is shorter than expected: it was truncated");
+            Error::io(format!("cannot read {}", path.display()), error)
+        }
         _ => Error::io(format!("cannot read {}", path.display()), error),
     }
 }
