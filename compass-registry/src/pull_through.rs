@@ -147,8 +147,12 @@ impl PullThroughCache {
             if !is_known {
                 return Ok(None);
             }
+            // A blob that arrives in the meantime is listed after it is on the disk.
+            let is_listed = self.space().contains(digest);
             if !disk.mount_blob(None, repository, digest).await? {
-                self.space().forget(digest);
+                if is_listed {
+                    self.space().forget(digest);
+                }
                 return Ok(None);
             }
         }
