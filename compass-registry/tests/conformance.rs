@@ -179,12 +179,18 @@ async fn dropped_upload_session_is_cancelled() {
             assert!(moment.is_err(), "{moment:?}");
         }
     }
-    let gone = async {
+    let gone = async || {
         while uploads() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
+    let limit = Duration::from_secs(30);
+    tokio::time::timeout(limit, gone()).await.unwrap();
+
+    let trial = client.check_push(&repository).await.unwrap();
+    assert_eq!(uploads(), 1);
+    drop(trial);
+    tokio::time::timeout(limit, gone()).await.unwrap();
 }
 
 #[tokio::test]

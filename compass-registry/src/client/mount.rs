@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use super::pull::digest_header;
 use super::push::PUSH;
 use super::transport::{Transport, is_success};
-use super::upload_session::cancel;
+use super::upload_session::Session;
 use crate::{Descriptor, Error, Repository};
 
 /// Mounts a blob from another repository, and returns whether that succeeded.
@@ -47,7 +47,6 @@ pub(super) async fn cancel_pending_mount_upload(
     repository: &Repository,
     descriptor: &Descriptor,
 ) {
-    if let Some(session) = transport.pending_uploads().take_own(repository, descriptor.digest) {
-        cancel(transport, repository, session).await;
-    }
+    let url = transport.pending_uploads().take_own(repository, descriptor.digest);
+    Session { transport, repository, url }.cancel().await;
 }

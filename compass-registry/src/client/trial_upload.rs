@@ -4,7 +4,7 @@ use reqwest::{Method, Url};
 
 use super::push::PUSH;
 use super::transport::{Transport, is_success};
-use super::upload_session::{cancel, cancel_in_background};
+use super::upload_session::{Session, cancel_in_background};
 use crate::{Error, Repository};
 
 /// An upload session that [`Client::check_push`](super::Client::check_push) opened.
@@ -29,9 +29,7 @@ impl TrialUpload {
         let session = transport.resolve_location(&request.url, &response)?;
         let replaced = transport.pending_uploads().add(repository, None, session.clone());
         let trial = Self { transport: transport.clone(), repository: repository.clone(), session };
-        if let Some(replaced) = replaced {
-            cancel(transport, repository, replaced).await;
-        }
+        Session { transport, repository, url: replaced }.cancel().await;
         Ok(trial)
     }
 }

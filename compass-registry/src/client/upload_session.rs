@@ -42,7 +42,7 @@ impl Drop for Session<'_> {
 }
 
 /// Cancels an upload session, ignoring errors. Waits at most [`CANCEL_TIMEOUT`].
-pub(super) async fn cancel(transport: &Transport, repository: &Repository, session: Url) {
+async fn cancel(transport: &Transport, repository: &Repository, session: Url) {
     let request = transport.request(Method::DELETE, repository, "", PUSH);
     let request = Request { url: session, is_best_effort: true, ..request };
     match timeout(CANCEL_TIMEOUT, transport.send_without_retry(&request, is_success)).await {

@@ -13,7 +13,7 @@ pub(super) const MAX_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 /// The minimum time between two checks of a client's speed.
 const MIN_SPEED_WINDOW: Duration = Duration::from_millis(10);
 
-/// Options of a [`Registry`], and of the connections of a [`Server`].
+/// Options of a [`Registry`](super::Registry), and of the connections of a [`Server`](super::Server).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerOptions {
@@ -21,7 +21,7 @@ pub struct ServerOptions {
     pub basic_auth: Option<BasicAuth>,
     /// Rejects all requests that write.
     pub read_only: bool,
-    /// The certificate of a [`Server`]. If `None`, it does not use TLS.
+    /// The certificate of a [`Server`](super::Server). If `None`, it does not use TLS.
     pub tls: Option<TlsIdentity>,
     /// The maximum number of blobs that are sent at a time.
     pub max_streams: usize,
@@ -35,8 +35,8 @@ pub struct ServerOptions {
     /// The memory in bytes for all manifests in transit. Half of it is for received manifests, and
     /// half for sent ones. A request waits until its share is free.
     pub manifest_memory: usize,
-    /// The maximum number of connections of a [`Server`]. Further clients wait until a connection
-    /// ends.
+    /// The maximum number of connections of a [`Server`](super::Server). Further clients wait until a
+    /// connection ends.
     pub max_connections: usize,
     /// How long a connection may be idle while all connections are in use. The one that has been
     /// idle longest is closed for the next client, so that stalled clients cannot block the server.
