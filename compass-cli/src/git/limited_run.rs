@@ -1,7 +1,7 @@
 //! Runs a command within a time limit.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -77,11 +77,18 @@ fn read_in_thread(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
     let (sender, output) = mpsc::channel();
     std::thread::spawn(move || {
         let (mut chunk, mut left) = (vec![0; 4096], MAX_MESSAGE);
-        while let Ok(count @ 1..) = pipe.read(&mut chunk) {
-            let kept = count.min(left);
+        loop {
+            let kept = match pipe.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => count.min(left),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
             left -= kept;
-            // The receiver may be gone already.
-            let _ = sender.send(chunk[..kept].to_vec());
+            if kept > 0 {
+                // Fails if the output is not needed any more.
+                let _ = sender.send(chunk[..kept].to_vec());
+            }
         }
     });
     output

@@ -106,7 +106,7 @@ fn statement_with_items(texts: &Texts, statement: &Statement) -> Markup {
 /// A line, which may end with a reason in English.
 fn line(text: &str, reasons: &[&str]) -> Markup {
     let split = |reason: &&str| Some((text.strip_suffix(reason)?, text.len() - reason.len()));
-    match reasons.iter().find_map(split) {
+    match reasons.iter().filter(|reason| !reason.is_empty()).find_map(split) {
         Some((before, at)) => {
             html! { (with_code(before)) span lang="en" { (with_code(&text[at..])) } }
         }
