@@ -20,7 +20,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use compass_registry::{Digest, ImageSource, NoProgress, Progress, setters};
@@ -188,6 +188,7 @@ async fn run_pipeline(
         progress: Arc::clone(progress),
         concurrency: AdaptiveConcurrency::new(options.jobs),
         writes,
+        unrequested: Mutex::default(),
     });
     let writer = Arc::clone(output);
     spawn_blocking(move || writer.write_chunks(chunks));

@@ -42,11 +42,14 @@ pub enum Throughput {
 /// connections do not help. They do not help either if all connections together receive as much as
 /// the machine can process ([`LOCAL_LINK_BPS`]), because this connection then waits for the others.
 ///
-/// A connection is fast by the time that passed: on a busy machine, bytes arrive between two waits.
+/// A connection is fast by the time that passed after its first bytes: on a busy machine, bytes
+/// arrive between two waits.
 #[derive(Debug, Clone, Default)]
 pub struct ThroughputMeter {
     /// The time from the request to its first chunk; `None` before that.
     latency: Option<Duration>,
+    /// The latencies since the last sample.
+    latencies: Duration,
     bytes: u64,
     waited: Duration,
     /// The time of the last sample, and the bytes that all connections had received by then.
@@ -111,13 +114,17 @@ impl ThroughputMeter {
         }
     }
 
-    /// Returns the number of bytes to request next if no range is buffered, as
-    /// [`RangeOptions::unbuffered_range_len`] does.
+    /// Returns the number of bytes to request next if no range is buffered, such as one that is
+    /// written to a file as it arrives.
+    ///
+    /// It is at least the length of a range, and grows until a transfer takes four round trips of
+    /// the link. `remaining` is the number of bytes that are not requested yet.
     pub fn next_unbuffered_range_len(&self, options: &RangeOptions, remaining: u64) -> u64 {
-        match self.throughput {
+        let length = match self.throughput {
             Some(Throughput::SaturatesLink) => SEQUENTIAL_WINDOW,
-            _ => options.unbuffered_range_len(remaining),
-        }
+            _ => options.link().range_len(),
+        };
+        length.min(options.share(remaining)).max(options.range_len)
     }
 
     /// Starts a request. The time until its first chunk is latency and does not count.
@@ -133,9 +140,13 @@ impl ThroughputMeter {
         options: &RangeOptions,
     ) -> Option<Throughput> {
         let received = options.add_received(bytes);
-        let (since, before) = *self.last_sample.get_or_insert_with(|| (Instant::now(), received));
+        let Some((since, before)) = self.last_sample else {
+            (self.latency, self.last_sample) = (Some(waited), Some((Instant::now(), received)));
+            return self.throughput;
+        };
         if self.latency.is_none() {
             self.latency = Some(waited);
+            self.latencies += waited;
             return self.throughput;
         }
         self.bytes += bytes;
@@ -148,14 +159,15 @@ impl ThroughputMeter {
                 options.link().observe(self.latency, self.bytes, self.waited);
             }
             let elapsed = since.elapsed().max(self.waited);
-            self.throughput = Some(if exceeds(self.bytes, elapsed, options.sequential_bps) {
+            let receiving = elapsed.saturating_sub(self.latencies).max(self.waited);
+            self.throughput = Some(if exceeds(self.bytes, receiving, options.sequential_bps) {
                 Throughput::SaturatesLink
             } else if !is_waited_for || exceeds(received - before, elapsed, LOCAL_LINK_BPS) {
                 Throughput::ParallelismSuffices
             } else {
                 Throughput::NeedsParallelism
             });
-            (self.bytes, self.waited) = (0, Duration::ZERO);
+            (self.bytes, self.waited, self.latencies) = (0, Duration::ZERO, Duration::ZERO);
             self.last_sample = Some((Instant::now(), received));
         }
         self.throughput
@@ -220,16 +232,11 @@ impl RangeOptions {
         self.range_len
     }
 
-    /// Returns the length in bytes of a range that is not buffered, such as one that is written to
-    /// a file as it arrives.
-    ///
-    /// It is at least [`Self::range_len`], and grows until a transfer takes four round trips of the
-    /// link. `remaining` is the number of bytes that are not requested yet. The last ranges are
-    /// shorter, so that all connections end at about the same time.
-    fn unbuffered_range_len(&self, remaining: u64) -> u64 {
-        let link = *self.link();
-        let share = remaining / 2 / self.max_connections.max(1);
-        link.range_len().min(share).max(self.range_len)
+    /// Returns half of a connection's share of the bytes that are not requested yet, so that all
+    /// connections end at about the same time.
+    fn share(&self, remaining: u64) -> u64 {
+        let used = self.max_connections - self.connections.available_permits() as u64;
+        remaining / 2 / used.max(1)
     }
 
     fn link(&self) -> MutexGuard<'_, Link> {
@@ -307,12 +314,17 @@ mod tests {
 
     #[test]
     fn unbuffered_range_len_distributes_remaining_bytes() {
-        let options = RangeOptions::default();
-        assert_eq!(options.unbuffered_range_len(u64::MAX), 2 << 20, "nothing is known");
+        let (meter, options) = (ThroughputMeter::default(), RangeOptions::default());
+        let length = |remaining| meter.next_unbuffered_range_len(&options, remaining);
+        assert_eq!(length(u64::MAX), 2 << 20, "nothing is known");
         *options.link() = far();
-        assert_eq!(options.unbuffered_range_len(1 << 30), 8_000_000);
-        assert_eq!(options.unbuffered_range_len(72_000_000), 3_000_000);
-        assert_eq!(options.unbuffered_range_len(1), 2 << 20);
+        let all = std::iter::from_fn(|| options.try_acquire_connection());
+        let permits: Vec<_> = all.collect();
+        assert_eq!(length(1 << 30), 8_000_000);
+        assert_eq!(length(72_000_000), 3_000_000);
+        assert_eq!(length(1), 2 << 20);
+        drop(permits);
+        assert_eq!(length(12_000_000), 6_000_000, "a single connection");
     }
 
     #[test]
@@ -336,6 +348,17 @@ mod tests {
         std::thread::sleep(Duration::from_millis(200));
         let throughput = meter.record(6 << 20, Duration::from_millis(1), &options);
         assert_eq!(throughput, Some(Throughput::ParallelismSuffices));
+    }
+
+    #[test]
+    fn meter_late_fast_connection_saturates_link() {
+        let (mut meter, options) = (ThroughputMeter::default(), RangeOptions::default());
+        let latency = Duration::from_secs(10);
+        meter.start_request();
+        meter.last_sample = Instant::now().checked_sub(latency).map(|then| (then, 0));
+        meter.record(1, latency, &options);
+        meter.record(1 << 30, Duration::from_micros(1), &options);
+        assert_eq!(meter.throughput, Some(Throughput::SaturatesLink));
     }
 
     #[test]

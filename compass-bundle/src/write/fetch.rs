@@ -3,6 +3,7 @@
 //! A blob is fetched in ranges. While its first connection is slow, more connections fetch other
 //! ranges. Nothing is verified here: [`super::hash`] follows.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -44,6 +45,8 @@ pub(super) struct FetchStage {
     pub(super) concurrency: AdaptiveConcurrency,
     /// Receives chunks to write.
     pub(super) writes: Sender<ChunkWrite>,
+    /// The blobs in flight that have bytes that are not requested yet.
+    pub(super) unrequested: Mutex<BTreeSet<usize>>,
 }
 
 impl FetchStage {
@@ -75,6 +78,10 @@ impl FetchStage {
                 else => return Ok(()),
             }
         }
+    }
+
+    fn unrequested(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.unrequested.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn joined<T>(&self, done: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
@@ -126,6 +133,7 @@ impl BlobFetch {
         if self.blob.descriptor.size == 0 {
             return self.fetch_range(0..0, &mut meter, Some(&mut helpers)).await;
         }
+        self.stage.unrequested().insert(self.number);
         loop {
             if let Some(range) = self.next_range(&meter) {
                 // The connection counts against the limit of the source, but is opened even if the
@@ -151,9 +159,11 @@ impl BlobFetch {
         Ok(())
     }
 
-    /// Adds connections while the source allows it and ranges are left.
+    /// Adds connections while the source allows it and ranges are left. The first blob gets all of
+    /// them, because the file is hashed in order.
     fn add_helpers(self: &Arc<Self>, helpers: &mut JoinSet<Result<(), Error>>) {
-        while self.pending().has_range(self.written())
+        while self.stage.unrequested().first() == Some(&self.number)
+            && self.pending().has_range(self.written())
             && let Some(connection) =
                 self.range_options().and_then(RangeOptions::try_acquire_connection)
         {
@@ -205,7 +215,12 @@ impl BlobFetch {
             Some(options) => meter.next_unbuffered_range_len(options, remaining),
             None => remaining,
         };
-        self.pending().take(self.written(), range_len)
+        let mut pending = self.pending();
+        let range = pending.take(self.written(), range_len);
+        if pending.len() == 0 {
+            self.stage.unrequested().remove(&self.number);
+        }
+        range
     }
 
     /// Number of bytes from the start of the blob that the file contains.
