@@ -238,7 +238,7 @@ impl World {
         self.interruptions.push((list, page, Box::new(action)));
     }
 
-    /// Does what is planned before a page is read.
+    /// Runs the action that is planned for this page.
     pub(super) fn interrupt(&mut self, path: &str, page: usize) {
         let is_planned = |(list, at, _): &Interruption| path.ends_with(list) && *at == page;
         if let Some(at) = self.interruptions.iter().position(is_planned) {

@@ -69,7 +69,7 @@ fn serve_lying_web_server_sends_no_wrong_blob() {
         (Lie::WrongByte, false),
         (Lie::IgnoredRange, false),
         (Lie::Endless, true),
-        // What is missing is requested again.
+        // The missing bytes are requested again.
         (Lie::ShortLength, true),
         (Lie::LongLength, true),
     ] {

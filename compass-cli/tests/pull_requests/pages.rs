@@ -45,7 +45,7 @@ fn review_addition_between_pages_counts_once() {
     let (number, _) = with_pages(&world);
     world.push_image("log", "v0.2.0");
     let pushed = world.pushed("log", "v0.2.0");
-    // Everything that is read differs from what was read before, so that the list stays unknown.
+    // Each reading differs from the one before, so that the list stays unknown.
     world.forge.act(|forge| {
         for _ in 0..8 {
             let pushed = pushed.clone();

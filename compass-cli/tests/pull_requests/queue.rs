@@ -94,7 +94,7 @@ fn rebase(world: &World, number: u64, name: &str) {
     let branch = format!("change-{name}");
     world.git("author", &["checkout", "--quiet", "--force", "main"]);
     world.write("author/README.md", "Releases of the platform.\n");
-    let base = world.commit("main", "Say what is released");
+    let base = world.commit("main", "Describe the releases");
     world.git("author", &["checkout", "--quiet", &branch]);
     world.git("author", &["rebase", "--quiet", "main"]);
     world.git("author", &["push", "--quiet", "--force", "origin", &branch]);

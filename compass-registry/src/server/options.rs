@@ -97,7 +97,7 @@ impl ServerOptions {
         self.guard_over(self.speed_window)
     }
 
-    /// Checks how fast a client sends a request body. A pause within the idle timeout is no failure.
+    /// Checks how fast a client sends a request body. Pauses within the idle timeout are accepted.
     pub(super) fn body_speed_guard(&self) -> SpeedGuard {
         self.guard_over(self.speed_window.max(self.body_idle_timeout))
     }

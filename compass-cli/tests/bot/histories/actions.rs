@@ -71,10 +71,6 @@ impl Action {
 
     /// Acts on a pull request of the forge. Does nothing if there is nothing to act on.
     pub(super) fn act(&self, world: &World, heads: &[String], number: u64) {
-        let people = |world: &World| -> Vec<u64> {
-            let comments = world.forge.act(|forge| forge.pull(number).comments.clone());
-            comments.iter().filter(|one| one.author != OWN_LOGIN).map(|one| one.id).collect()
-        };
         let forge = &world.forge;
         match self {
             Self::Comment(author, text) => {
@@ -82,13 +78,13 @@ impl Action {
                 forge.act(|forge| forge.comment(number, author, &text));
             }
             Self::EditComment(which, text) => {
-                let (ids, text) = (people(world), text.of(world));
+                let (ids, text) = (comments_of_people(world, number), text.of(world));
                 if !ids.is_empty() {
                     forge.act(|forge| forge.edit_comment(*which.get(&ids), &text));
                 }
             }
             Self::DeleteComment(which) => {
-                let ids = people(world);
+                let ids = comments_of_people(world, number);
                 if !ids.is_empty() {
                     forge.act(|forge| forge.delete_comment(*which.get(&ids)));
                 }
@@ -133,6 +129,12 @@ impl Action {
             Self::RemoveImage(image) => image.remove(world),
         }
     }
+}
+
+/// The comments on a pull request that the bot did not write.
+fn comments_of_people(world: &World, number: u64) -> Vec<u64> {
+    let comments = world.forge.act(|forge| forge.pull(number).comments.clone());
+    comments.iter().filter(|one| one.author != OWN_LOGIN).map(|one| one.id).collect()
 }
 
 impl Image {
