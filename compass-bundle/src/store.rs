@@ -107,7 +107,8 @@ pub trait Store: std::fmt::Debug + Send + Sync {
 
     /// Finds the published file that has the path of this document. Its content may differ.
     ///
-    /// Needs no permission to list the store.
+    /// Does not list the store. Amazon S3 answers the request for a missing object with 403 if listing
+    /// is not permitted.
     ///
     /// # Errors
     /// The errors of the store.

@@ -74,13 +74,14 @@ fn main() -> ExitCode {
             // A signal is the regular end of a server.
             error = interruption() => match is_server {
                 true => Ok(ExitCode::SUCCESS),
-                false => {
-                    let _ = tokio::time::timeout(SHUTDOWN_GRACE, background_tasks_ended()).await;
-                    Err(error.hint(cli.command.interruption_hint()))
-                }
+                false => Err(error.hint(cli.command.interruption_hint())),
             },
         }
     });
+    if result.is_err() {
+        let ended = async { tokio::time::timeout(SHUTDOWN_GRACE, background_tasks_ended()).await };
+        let _ = runtime.block_on(ended);
+    }
     // Dropping the command's future has removed its unfinished files. A blocking thread, for example
     // one that reads from a pipe, does not keep the process alive.
     runtime.shutdown_timeout(SHUTDOWN_GRACE);

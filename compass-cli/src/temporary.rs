@@ -17,7 +17,7 @@ use crate::error::{CliError, Result};
 #[derive(Debug)]
 pub(crate) struct TemporaryDirectory {
     contents: PathBuf,
-    _directory: TempDir,
+    directory: TempDir,
     _lock: File,
 }
 
@@ -69,7 +69,7 @@ impl TemporaryDirectory {
         }
         let contents = directory.path().join(CONTENTS);
         std::fs::create_dir(&contents)?;
-        Ok(Self { contents, _directory: directory, _lock: lock })
+        Ok(Self { contents, directory, _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -80,7 +80,9 @@ impl TemporaryDirectory {
 impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         // The lock file is removed last, so that a later process can continue.
-        let _ = std::fs::remove_dir_all(&self.contents);
+        if std::fs::remove_dir_all(&self.contents).is_err() {
+            self.directory.disable_cleanup(true);
+        }
     }
 }
 
@@ -93,8 +95,11 @@ fn remove_abandoned(parent: &Path, prefix: &str) {
         }
         if let Some(_lock) = lock_abandoned(&path) {
             tracing::info!(path = %path.display(), "remove the directory of a killed process");
-            let _ = std::fs::remove_dir_all(path.join(CONTENTS));
-            let _ = std::fs::remove_dir_all(path);
+            let contents = path.join(CONTENTS);
+            let _ = std::fs::remove_dir_all(&contents);
+            if !contents.exists() {
+                let _ = std::fs::remove_dir_all(path);
+            }
         }
     }
 }

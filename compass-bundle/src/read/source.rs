@@ -3,10 +3,9 @@
 use std::fmt::Debug;
 use std::fs::{File, Metadata};
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -138,8 +137,8 @@ pub struct LocalFile {
     reader: ChunkReader,
     path: PathBuf,
     size: u64,
-    /// The time of the last change before the file was opened, if the file system has one.
-    modified: Option<SystemTime>,
+    /// The time of the last change before the file was opened.
+    changed: (i64, i64),
 }
 
 impl LocalFile {
@@ -172,17 +171,14 @@ impl LocalFile {
     }
 
     fn new(file: File, path: PathBuf, metadata: &Metadata) -> Self {
-        let (size, modified) = (metadata.len(), metadata.modified().ok());
-        Self { file: Arc::new(file), reader: ChunkReader::default(), path, size, modified }
+        let (size, changed) = (metadata.len(), change_time(metadata));
+        Self { file: Arc::new(file), reader: ChunkReader::default(), path, size, changed }
     }
 
     /// Whether the file has the size and the time of its last change that it had when it was opened.
     pub(crate) fn is_unchanged(&self) -> bool {
-        self.file.metadata().is_ok_and(|now| {
-            now.len() == self.size
-                && self.modified.is_some()
-                && now.modified().ok() == self.modified
-        })
+        let now = self.file.metadata();
+        now.is_ok_and(|now| now.len() == self.size && change_time(&now) == self.changed)
     }
 
     /// The path.
@@ -196,6 +192,11 @@ impl LocalFile {
         let read = self.file.read_exact_at(buffer, range.start);
         read.map_err(Error::io("read", &self.path))
     }
+}
+
+/// The time of the last change of a file or of its times, which no program can set.
+fn change_time(metadata: &Metadata) -> (i64, i64) {
+    (metadata.ctime(), metadata.ctime_nsec())
 }
 
 #[async_trait]

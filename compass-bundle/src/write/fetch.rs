@@ -45,7 +45,7 @@ pub(super) struct FetchStage {
     pub(super) concurrency: AdaptiveConcurrency,
     /// Receives chunks to write.
     pub(super) writes: Sender<ChunkWrite>,
-    /// The blobs in flight that have bytes that are not requested yet.
+    /// The blobs in flight of which more bytes can be requested.
     pub(super) unrequested: Mutex<BTreeSet<usize>>,
 }
 
@@ -133,7 +133,6 @@ impl BlobFetch {
         if self.blob.descriptor.size == 0 {
             return self.fetch_range(0..0, &mut meter, Some(&mut helpers)).await;
         }
-        self.stage.unrequested().insert(self.number);
         loop {
             if let Some(range) = self.next_range(&meter) {
                 // The connection counts against the limit of the source, but is opened even if the
@@ -217,9 +216,11 @@ impl BlobFetch {
         };
         let mut pending = self.pending();
         let range = pending.take(self.written(), range_len);
-        if pending.len() == 0 {
-            self.stage.unrequested().remove(&self.number);
-        }
+        let mut unrequested = self.stage.unrequested();
+        match range.is_some() && pending.len() > 0 {
+            true => unrequested.insert(self.number),
+            false => unrequested.remove(&self.number),
+        };
         range
     }
 

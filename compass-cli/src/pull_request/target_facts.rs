@@ -158,7 +158,7 @@ async fn bundle_facts(
     let has_checksum =
         matches!(&found, Ok(Some(PublishedBundle { stored, .. })) if stored.digest.is_some());
     let published = match found {
-        Ok(Some(found)) => compare(found, plan.document(), reviewer).await,
+        Ok(Some(found)) => compare(found, plan.document(), has_checksum, reviewer).await,
         Ok(None) => Evidence::No(Statement::NoPackage(address.clone())),
         Err(error) => Evidence::Unknown(one_line(&error).into()),
     };
@@ -172,10 +172,12 @@ fn address(store: &dyn Store, document: &BundleDocument) -> Result<String> {
     Ok(format!("{}/{}", store.url().trim_end_matches('/'), path.display()))
 }
 
-/// Whether a bundle of the store is valid and has the planned content.
+/// Whether a bundle of the store is valid and has the planned content. Reads all layers of one
+/// without a checksum, because `publish` writes the checksum after it has read the bundle back.
 async fn compare(
     found: PublishedBundle,
     planned: &BundleDocument,
+    has_checksum: bool,
     reviewer: &Reviewer,
 ) -> Evidence {
     let url = found.stored.url;
@@ -186,7 +188,7 @@ async fn compare(
     if !is_same_release(bundle.document(), planned) {
         return Evidence::No(Statement::OtherContent(url));
     }
-    match verify_package(&bundle.into(), true, &reviewer.output.silenced()).await {
+    match verify_package(&bundle.into(), has_checksum, &reviewer.output.silenced()).await {
         Ok(report) if report.is_ok() => Evidence::Yes,
         Ok(_) => Evidence::No(Statement::DamagedPackage(url)),
         Err(error) => Evidence::Unknown(one_line(&error).into()),

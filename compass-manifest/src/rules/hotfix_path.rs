@@ -13,8 +13,8 @@ pub(crate) static RULE: Rule = Rule::new(
 .with_docs(RuleDocs {
     what: "\
 Compares the path of each hotfix with `hotfixes.patterns` of the policy. The built-in pattern is
-`release-hotfixes/<product version>/<addon>-<HOTFIXVERSION>/<namespace>/<group>/<addon>/values.yaml`
-where `release-plugins` instead of `release-hotfixes` is accepted with a warning.",
+`release-hotfixes/<product version>/<addon>-<HOTFIXVERSION>/<namespace>/<group>/<addon>/values.yaml`.
+The directory `release-plugins` instead of `release-hotfixes` is accepted with a warning.",
     why: "\
 Commands read addon, version and namespace from the path. With another path, the package gets a
 wrong name or is not built.",
