@@ -1,7 +1,6 @@
 //! A sink that caches lookups.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +21,8 @@ use crate::{
 /// blob again.
 pub struct CachingSink {
     sink: Arc<dyn ImageSink>,
-    blobs: Answers<(Repository, Digest), bool>,
-    manifests: Answers<(Repository, Digest), Option<Digest>>,
+    blobs: Answers<bool>,
+    manifests: Answers<Option<Digest>>,
 }
 
 impl CachingSink {
@@ -34,13 +33,16 @@ impl CachingSink {
     }
 }
 
+/// The repository and the digest of a blob or manifest.
+type Key = (Repository, Digest);
+
 /// Answers with their times.
-struct Answers<K, V> {
+struct Answers<V> {
     max_age: Duration,
-    answers: Mutex<HashMap<K, (V, Instant)>>,
+    answers: Mutex<HashMap<Key, (V, Instant)>>,
 }
 
-impl<K: Eq + Hash, V: Clone> Answers<K, V> {
+impl<V: Clone> Answers<V> {
     fn new(max_age: Duration) -> Self {
         Self { max_age, answers: Mutex::default() }
     }
@@ -48,7 +50,7 @@ impl<K: Eq + Hash, V: Clone> Answers<K, V> {
     /// Returns a recent answer, or runs `ask` and stores its answer.
     async fn get_or_ask(
         &self,
-        key: K,
+        key: Key,
         ask: impl Future<Output = Result<V, Error>>,
     ) -> Result<V, Error> {
         let known = self.answers().get(&key).cloned();
@@ -61,11 +63,11 @@ impl<K: Eq + Hash, V: Clone> Answers<K, V> {
         Ok(answer)
     }
 
-    fn forget(&self, key: &K) {
+    fn forget(&self, key: &Key) {
         self.answers().remove(key);
     }
 
-    fn answers(&self) -> MutexGuard<'_, HashMap<K, (V, Instant)>> {
+    fn answers(&self) -> MutexGuard<'_, HashMap<Key, (V, Instant)>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

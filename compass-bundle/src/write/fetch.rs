@@ -161,13 +161,19 @@ impl BlobFetch {
     /// Adds connections while the source allows it and ranges are left. The first blob gets all of
     /// them, because the file is hashed in order.
     fn add_helpers(self: &Arc<Self>, helpers: &mut JoinSet<Result<(), Error>>) {
-        while self.stage.unrequested().first() == Some(&self.number)
+        while self.is_first()
             && self.pending().has_range(self.written())
             && let Some(connection) =
                 self.range_options().and_then(RangeOptions::try_acquire_connection)
         {
             helpers.spawn(Arc::clone(self).help(connection));
         }
+    }
+
+    /// Whether no earlier blob has more bytes to request. The lock ends with this function, because
+    /// `next_range` takes it after the lock of the pending bytes.
+    fn is_first(&self) -> bool {
+        self.stage.unrequested().first() == Some(&self.number)
     }
 
     async fn fetch_range(

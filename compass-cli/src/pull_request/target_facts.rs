@@ -158,7 +158,7 @@ async fn bundle_facts(
     let has_checksum =
         matches!(&found, Ok(Some(PublishedBundle { stored, .. })) if stored.digest.is_some());
     let published = match found {
-        Ok(Some(found)) => compare(found, plan.document(), has_checksum, reviewer).await,
+        Ok(Some(found)) => compare(found, plan.document(), reviewer).await,
         Ok(None) => Evidence::No(Statement::NoPackage(address.clone())),
         Err(error) => Evidence::Unknown(one_line(&error).into()),
     };
@@ -177,9 +177,9 @@ fn address(store: &dyn Store, document: &BundleDocument) -> Result<String> {
 async fn compare(
     found: PublishedBundle,
     planned: &BundleDocument,
-    has_checksum: bool,
     reviewer: &Reviewer,
 ) -> Evidence {
+    let has_checksum = found.stored.digest.is_some();
     let url = found.stored.url;
     let bundle = match found.bundle {
         Ok(bundle) => bundle,
