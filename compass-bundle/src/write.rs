@@ -20,6 +20,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -189,6 +190,8 @@ async fn run_pipeline(
         concurrency: AdaptiveConcurrency::new(options.jobs),
         writes,
         unrequested: Mutex::default(),
+        unrequested_bytes: AtomicU64::default(),
+        released: AtomicUsize::default(),
     });
     let writer = Arc::clone(output);
     spawn_blocking(move || writer.write_chunks(chunks));

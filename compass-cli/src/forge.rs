@@ -53,7 +53,7 @@ pub(crate) trait Forge: fmt::Debug + Send + Sync {
     /// Lists the submitted reviews of a pull request, oldest first.
     async fn reviews(&self, number: u64) -> Result<Vec<Review>>;
 
-    /// Lists the additions and removals of labels, oldest first.
+    /// Lists the additions and removals of labels since the base branch was chosen, oldest first.
     async fn label_events(&self, number: u64) -> Result<Vec<LabelEvent>>;
 
     /// Lists the pushes to the head branch, oldest first; `None` if the forge does not show them, for

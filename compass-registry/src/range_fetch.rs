@@ -68,7 +68,7 @@ struct Link {
 
 /// The duration of the transfer of a range, in round trips. A connection is idle for one round trip
 /// between two ranges.
-const ROUND_TRIPS: u32 = 4;
+const ROUND_TRIPS: u32 = 8;
 
 /// The maximum length of a range in bytes. A process that is killed fetches the unfinished ranges
 /// again.
@@ -117,7 +117,7 @@ impl ThroughputMeter {
     /// Returns the number of bytes to request next if no range is buffered, such as one that is
     /// written to a file as it arrives.
     ///
-    /// It is at least the length of a range, and grows until a transfer takes four round trips of
+    /// It is at least the length of a range, and grows until a transfer takes eight round trips of
     /// the link. `remaining` is the number of bytes that are not requested yet.
     pub fn next_unbuffered_range_len(&self, options: &RangeOptions, remaining: u64) -> u64 {
         let length = match self.throughput {
@@ -232,11 +232,11 @@ impl RangeOptions {
         self.range_len
     }
 
-    /// Returns half of a connection's share of the bytes that are not requested yet, so that all
-    /// connections end at about the same time.
+    /// Returns a connection's share of the bytes that are not requested yet, so that all connections
+    /// end at about the same time.
     fn share(&self, remaining: u64) -> u64 {
         let used = self.max_connections - self.connections.available_permits() as u64;
-        remaining / 2 / used.max(1)
+        remaining / used.max(1)
     }
 
     fn link(&self) -> MutexGuard<'_, Link> {
@@ -300,9 +300,9 @@ mod tests {
     }
 
     #[test]
-    fn link_range_len_takes_four_round_trips() {
+    fn link_range_len_takes_eight_round_trips() {
         assert_eq!(Link::default().range_len(), 0, "nothing is known");
-        assert_eq!(far().range_len(), 4 * 40_000_000 / 20);
+        assert_eq!(far().range_len(), 8 * 40_000_000 / 20);
     }
 
     #[test]
@@ -320,11 +320,11 @@ mod tests {
         *options.link() = far();
         let all = std::iter::from_fn(|| options.try_acquire_connection());
         let permits: Vec<_> = all.collect();
-        assert_eq!(length(1 << 30), 8_000_000);
-        assert_eq!(length(72_000_000), 3_000_000);
+        assert_eq!(length(1 << 30), 16_000_000);
+        assert_eq!(length(72_000_000), 6_000_000);
         assert_eq!(length(1), 2 << 20);
         drop(permits);
-        assert_eq!(length(12_000_000), 6_000_000, "a single connection");
+        assert_eq!(length(12_000_000), 12_000_000, "a single connection");
     }
 
     #[test]
@@ -335,7 +335,7 @@ mod tests {
         meter.start_request();
         meter.record(1, Duration::from_millis(50), &options);
         meter.record(1_000_000, MIN_SAMPLE, &options);
-        assert_eq!(meter.next_unbuffered_range_len(&options, 1 << 30), 8_000_000);
+        assert_eq!(meter.next_unbuffered_range_len(&options, 1 << 30), 16_000_000);
     }
 
     #[test]
@@ -368,6 +368,6 @@ mod tests {
         meter.record(1, Duration::from_millis(50), &options);
         meter.record(1_000_000, MIN_SAMPLE, &options);
         assert_eq!(meter.next_range_len(&options), 2 << 20);
-        assert_eq!(meter.next_unbuffered_range_len(&options, 1 << 30), 8_000_000);
+        assert_eq!(meter.next_unbuffered_range_len(&options, 1 << 30), 16_000_000);
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -47,6 +48,10 @@ pub(super) struct FetchStage {
     pub(super) writes: Sender<ChunkWrite>,
     /// The blobs in flight of which more bytes can be requested.
     pub(super) unrequested: Mutex<BTreeSet<usize>>,
+    /// The number of bytes of all blobs that are not requested yet.
+    pub(super) unrequested_bytes: AtomicU64,
+    /// The number of connections whose blob has no more ranges. The next blob uses them.
+    pub(super) released: AtomicUsize,
 }
 
 impl FetchStage {
@@ -60,7 +65,11 @@ impl FetchStage {
         mut refetch: UnboundedReceiver<usize>,
     ) -> Result<(), Error> {
         let mut tasks = JoinSet::new();
-        let mut blobs = self.output.prefixes().into_iter().enumerate().peekable();
+        let prefixes = self.output.prefixes();
+        let sizes = self.plan.blobs().iter().map(|blob| blob.descriptor.size);
+        let unrequested = sizes.zip(&prefixes).map(|(size, prefix)| size - prefix).sum();
+        self.unrequested_bytes.store(unrequested, Ordering::Relaxed);
+        let mut blobs = prefixes.into_iter().enumerate().peekable();
         loop {
             while self.concurrency.may_start(tasks.len())
                 && let Some((blob, prefix)) = blobs.next()
@@ -72,6 +81,8 @@ impl FetchStage {
             tokio::select! {
                 Some(done) = tasks.join_next() => self.joined(done)?,
                 Some(blob) = refetch.recv() => {
+                    let size = self.plan.blobs()[blob].descriptor.size;
+                    self.unrequested_bytes.fetch_add(size, Ordering::Relaxed);
                     tasks.spawn(BlobFetch::again(&self, blob).run());
                 }
                 () = self.concurrency.next_sample(), if blobs.peek().is_some() => {}
@@ -82,6 +93,13 @@ impl FetchStage {
 
     fn unrequested(&self) -> MutexGuard<'_, BTreeSet<usize>> {
         self.unrequested.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a released connection as used, if there is one.
+    fn take_released(&self) {
+        let one_less = |released: usize| released.checked_sub(1);
+        // An error means that there was none.
+        let _ = self.released.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
     }
 
     fn joined<T>(&self, done: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
@@ -155,17 +173,26 @@ impl BlobFetch {
         while let Some(range) = self.next_range(&meter) {
             self.fetch_range(range, &mut meter, None).await?;
         }
+        self.stage.released.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Adds connections while the source allows it and ranges are left. The first blob gets all of
-    /// them, because the file is hashed in order.
-    fn add_helpers(self: &Arc<Self>, helpers: &mut JoinSet<Result<(), Error>>) {
-        while self.is_first()
+    /// Adds connections while the source allows it and ranges are left: those that earlier blobs
+    /// released, and all if this one is slow. The first blob gets all of them, because the file is
+    /// hashed in order.
+    fn add_helpers(
+        self: &Arc<Self>,
+        throughput: Option<Throughput>,
+        helpers: &mut JoinSet<Result<(), Error>>,
+    ) {
+        let needs_more = throughput == Some(Throughput::NeedsParallelism);
+        while (needs_more || self.stage.released.load(Ordering::Relaxed) > 0)
+            && self.is_first()
             && self.pending().has_range(self.written())
             && let Some(connection) =
                 self.range_options().and_then(RangeOptions::try_acquire_connection)
         {
+            self.stage.take_released();
             helpers.spawn(Arc::clone(self).help(connection));
         }
     }
@@ -203,9 +230,7 @@ impl BlobFetch {
             let Some(options) = self.range_options() else { continue };
             let throughput = meter.record(length, waited, options);
             if let Some(helpers) = &mut helpers {
-                if throughput == Some(Throughput::NeedsParallelism) {
-                    self.add_helpers(helpers);
-                }
+                self.add_helpers(throughput, helpers);
                 while let Some(done) = helpers.try_join_next() {
                     self.stage.joined(done)?;
                 }
@@ -216,12 +241,19 @@ impl BlobFetch {
 
     /// Takes the next range to fetch; `None` if all are taken or too far ahead.
     fn next_range(&self, meter: &ThroughputMeter) -> Option<Range<u64>> {
+        let unrequested_bytes = &self.stage.unrequested_bytes;
         let range_len = |remaining| match self.range_options() {
-            Some(options) => meter.next_unbuffered_range_len(options, remaining),
+            // A connection that ends early fetches other blobs, so the bytes of all blobs count.
+            Some(options) => {
+                meter.next_unbuffered_range_len(options, unrequested_bytes.load(Ordering::Relaxed))
+            }
             None => remaining,
         };
         let mut pending = self.pending();
         let range = pending.take(self.written(), range_len);
+        if let Some(range) = &range {
+            unrequested_bytes.fetch_sub(range.end - range.start, Ordering::Relaxed);
+        }
         let mut unrequested = self.stage.unrequested();
         match range.is_some() && pending.len() > 0 {
             true => unrequested.insert(self.number),

@@ -68,6 +68,7 @@ pub(super) struct Texts {
     pub(super) unknown: &'static str,
     pub(super) present: &'static str,
     pub(super) absent: &'static str,
+    pub(super) differs: &'static str,
     pub(super) no_digest: &'static str,
     pub(super) newest_first: &'static str,
     pub(super) earlier: &'static str,

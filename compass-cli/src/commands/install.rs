@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", hide_short_help = true)]
     receipts: Option<PathBuf>,
     /// Hands over the files of the previous installation of this plugin, addon or product
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["bundles", "dry_run", "product_version"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["bundles", "product_version"])]
     rollback: Option<String>,
     #[command(flatten)]
     values: ValueArgs,

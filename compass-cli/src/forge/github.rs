@@ -176,8 +176,10 @@ impl Forge for GitHub {
     async fn label_events(&self, number: u64) -> Result<Vec<LabelEvent>> {
         let action = format!("read the label history of #{number}");
         let url = self.url(&["issues", &number.to_string(), "events"], &[]).await?;
-        let items: Vec<IssueEvent> = self.transport.get_pages(&action, url).await?;
-        Ok(items.into_iter().filter_map(IssueEvent::into_label_event).collect())
+        let mut items: Vec<IssueEvent> = self.transport.get_pages(&action, url).await?;
+        let other_base = items.iter().rposition(IssueEvent::changes_base);
+        let own_base = items.split_off(other_base.map_or(0, |last| last + 1));
+        Ok(own_base.into_iter().filter_map(IssueEvent::into_label_event).collect())
     }
 
     async fn pushes(&self, pull: &PullRequest) -> Result<Option<Vec<Push>>> {

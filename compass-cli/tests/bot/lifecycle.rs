@@ -147,3 +147,28 @@ fn bot_closed_release_waits_for_reopening() {
     let (code, log) = bot.stop();
     assert_eq!(code, Some(0), "{log}");
 }
+
+#[test]
+fn bot_comment_after_full_page_counts() {
+    let world = World::new();
+    let bot = Bot::start(&world);
+    world.forge.send_webhooks_to(&bot.webhook());
+    let number = world.open_release("gpu", "v0.2.0");
+    let labels = |label: &str| ["kind/release".to_owned(), format!("queue/{label}")];
+    let comments = || world.forge.act(|forge| forge.pull(number).comments.len());
+    eventually("queued", || world.labels(number) == labels("need-queue") && comments() == 1);
+    let looks = bot.metric("compass_bot_looks_total");
+    world.forge.act(|forge| {
+        for _ in 1..forge.page_size {
+            forge.comment(number, "bob", "a remark");
+        }
+    });
+    eventually("looked at", || bot.metric("compass_bot_looks_total") > looks && bot.is_idle());
+    assert_eq!(comments(), world.forge.act(|forge| forge.page_size));
+    world.push_image("gpu", "v0.2.0");
+    let pushed = world.pushed("gpu", "v0.2.0");
+    world.forge.act(|forge| forge.comment(number, "alice", &pushed));
+    eventually("listed", || world.labels(number) == labels("patches-need-sync-image"));
+    let (code, log) = bot.stop();
+    assert_eq!(code, Some(0), "{log}");
+}

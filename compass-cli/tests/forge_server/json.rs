@@ -345,7 +345,7 @@ impl World {
     }
 
     pub(super) fn event_json(&mut self, event: &Event) -> Value {
-        json!({
+        let mut value = json!({
             "id": event.id,
             "node_id": format!("LE_{}", event.id),
             "url": self.api(&format!("/issues/events/{}", event.id)),
@@ -354,8 +354,11 @@ impl World {
             "commit_id": null,
             "commit_url": null,
             "created_at": time(event.at),
-            "label": {"name": event.label, "color": "ededed"},
-        })
+        });
+        if !event.label.is_empty() {
+            value["label"] = json!({"name": event.label, "color": "ededed"});
+        }
+        value
     }
 
     pub(super) fn activity_json(&mut self, number: u64) -> Vec<Value> {

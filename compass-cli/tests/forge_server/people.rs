@@ -125,6 +125,14 @@ impl World {
         self.notify_label(number, "labeled", &label, &actor);
     }
 
+    /// Changes the base branch.
+    pub(crate) fn retarget(&mut self, number: u64, base: &str) {
+        let (at, id, actor) = (self.touch(number), self.id(), "alice".to_owned());
+        base.clone_into(&mut self.pull_mut(number).base);
+        let event = Event { id, kind: "base_ref_changed", actor, label: String::new(), at };
+        self.pull_mut(number).events.push(event);
+    }
+
     /// The spelling of a label in the repository, which creates it if there is none.
     fn label_name(&mut self, label: &str) -> String {
         let known = self.label_names.iter().find(|known| known.eq_ignore_ascii_case(label));

@@ -263,7 +263,13 @@ fn install_rollback_hands_over_previous_files() {
     assert_eq!(refused.code, 1, "{}", refused.error);
     assert!(refused.error.contains("`password` has no value"), "{}", refused.error);
     assert!(refused.error.contains("--set-file"), "{}", refused.error);
-    let rolled_back = rollback(&["--output", "yaml", "--set-file", "password=password"]);
+    let complete = ["--output", "yaml", "--set-file", "password=password"];
+    let planned = rollback(&[&complete[..], &["--dry-run"]].concat());
+    let shown = String::from_utf8_lossy(&planned.out).into_owned();
+    assert!(shown.contains("plugin gpu: would roll back from v1.1.0 to v1.0.0"), "{shown}");
+    assert!(shown.contains("gpu.yaml: spec.version: `v1.1.0` -> `v1.0.0`"), "{shown}");
+    assert_eq!(site.installed()[0]["version"], "v1.1.0");
+    let rolled_back = rollback(&complete);
     assert_eq!(rolled_back.code, 0, "{}", rolled_back.error);
     let rendered = site.read("yaml/plugin-gpu/gpu.yaml");
     assert!(rendered.contains("version: v1.0.0") && rendered.contains("hunter2"), "{rendered}");

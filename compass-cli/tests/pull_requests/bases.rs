@@ -115,16 +115,23 @@ fn review_other_base_takes_back_steps() {
     world.apply(number);
     assert_eq!(world.labels(number), ["kind/release", "queue/patches-need-package"]);
     // On `main`, the account has no role.
-    let set_base = |base: &str| {
-        world.forge.act(|forge| {
-            base.clone_into(&mut forge.pulls.get_mut(&number).unwrap().base);
-        });
-    };
+    let set_base = |base: &str| world.forge.act(|forge| forge.retarget(number, base));
     set_base("main");
     let review = world.review(number, &["--apply"]);
     assert_eq!(last_result(&review), "refused", "{review:#}");
     assert_eq!(world.labels(number), ["kind/release", "queue/patches-need-sync-image"]);
     assert_eq!(world.apply(number), Vec::<String>::new());
+    // Without the record, the label of the other base shows nothing.
+    world.forge.act(|forge| {
+        let comments = forge.pull(number).comments.iter();
+        let own: Vec<u64> =
+            comments.filter(|one| one.author == OWN_LOGIN).map(|one| one.id).collect();
+        for id in own {
+            forge.delete_comment(id);
+        }
+    });
+    world.apply(number);
+    assert_eq!(world.labels(number), ["kind/release", "queue/patches-need-sync-image"]);
     set_base(BRANCH);
     world.apply(number);
     assert_eq!(world.labels(number), ["kind/release", "queue/patches-need-package"]);

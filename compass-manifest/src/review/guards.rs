@@ -68,6 +68,16 @@ pub(super) fn unknown_images() -> Evaluation {
     unknown(Statement::ImagesUnknown, "run the command in a checkout of the pull request")
 }
 
+/// What to do about images that are not correctly in the release registry. `sync` does not move tags.
+fn sync_help(missing: &[(ImageReference, Statement)]) -> &'static str {
+    match missing.iter().any(|(_, reason)| matches!(reason, Statement::OtherDigest { .. })) {
+        true => {
+            "increase the version, or replace the image with `compass sync --on-existing-tag move`"
+        }
+        false => "run `compass sync` for the target",
+    }
+}
+
 impl GuardContext<'_> {
     pub(super) fn evaluate(&self, guard: Guard) -> GuardResults {
         let evaluation = match guard {
@@ -84,14 +94,12 @@ impl GuardContext<'_> {
             Guard::CheckClean => self.check_clean(),
             Guard::ImagesInSource => self.images_are(
                 RegistryRole::Source,
-                "push the missing images with the tags of the release manifest",
+                |_| "push the missing images with the tags of the release manifest",
                 |image| (&image.source, &image.in_source),
             ),
-            Guard::ImagesInRelease => self.images_are(
-                RegistryRole::Release,
-                "run `compass sync` for the target",
-                |image| (&image.release, &image.in_release),
-            ),
+            Guard::ImagesInRelease => self.images_are(RegistryRole::Release, sync_help, |image| {
+                (&image.release, &image.in_release)
+            }),
             Guard::BundlePublished => self.bundle(),
         };
         GuardResults { guard, results: Results::Same(evaluation) }
@@ -190,7 +198,7 @@ impl GuardContext<'_> {
     fn images_are(
         &self,
         registry: RegistryRole,
-        help: &str,
+        help: fn(&[(ImageReference, Statement)]) -> &'static str,
         of: fn(&ReleaseImage) -> (&ImageReference, &Evidence),
     ) -> Evaluation {
         let Some(images) = &self.facts.images else {
@@ -207,6 +215,7 @@ impl GuardContext<'_> {
         }
         let total = images.len();
         if !missing.is_empty() {
+            let help = help(&missing);
             fails(Statement::ImagesMissing { registry, total, images: missing }, help)
         } else if !open.is_empty() {
             let help = "run the command with access to the registry";

@@ -27,8 +27,11 @@ const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 /// The time limit for the handshake of TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The bytes of a response that may wait for a client in memory.
-const MAX_BUFFERED: usize = 128 << 10;
+/// The bytes of a response that may wait for a client in memory, if there are many connections.
+const MAX_BUFFERED: usize = 64 << 10;
+
+/// [`MAX_BUFFERED`] of the connections after those of [`FEW_CONNECTIONS`].
+const MAX_BUFFERED_BY_SOME: usize = 128 << 10;
 
 /// [`MAX_BUFFERED`] of the first connections. A client that is faster than the server sleeps after
 /// each write, and waking it up takes as long as sending 100 KiB, so the writes are large.
@@ -36,6 +39,9 @@ const MAX_BUFFERED_BY_FEW: usize = 512 << 10;
 
 /// The number of connections with large writes, which bounds their memory.
 const FEW_CONNECTIONS: usize = 16;
+
+/// The number of connections that have [`MAX_BUFFERED_BY_SOME`] or more.
+const SOME_CONNECTIONS: usize = 64;
 
 /// The maximum size of the headers of a request in bytes.
 const MAX_HEADERS: usize = 64 << 10;
@@ -67,10 +73,7 @@ pub(super) async fn serve(
         let socket = SendSpeedStream::new(socket, options.speed_guard());
         let tls = options.tls.as_ref().map(TlsIdentity::acceptor);
         let (watcher, place) = (graceful.watcher(), slots.register(activity));
-        http.max_buf_size(match slots.count() {
-            ..=FEW_CONNECTIONS => MAX_BUFFERED_BY_FEW,
-            _ => MAX_BUFFERED,
-        });
+        http.max_buf_size(max_buffered(slots.count()));
         let connection = Connection { http: http.clone(), service, tls };
         let number = place.number;
         let handle = connections.spawn(async move {
@@ -84,6 +87,15 @@ pub(super) async fn serve(
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+/// The bytes of a response that may wait in memory for the latest of several clients.
+fn max_buffered(connections: usize) -> usize {
+    match connections {
+        count if count <= FEW_CONNECTIONS => MAX_BUFFERED_BY_FEW,
+        count if count <= SOME_CONNECTIONS => MAX_BUFFERED_BY_SOME,
+        _ => MAX_BUFFERED,
+    }
 }
 
 /// How to serve a connection.

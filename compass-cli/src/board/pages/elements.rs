@@ -57,6 +57,9 @@ pub(super) fn verdict(texts: &Texts, verdict: Verdict) -> Markup {
 pub(super) fn evidence(texts: &Texts, evidence: &Evidence) -> Markup {
     let (kind, text, reason) = match evidence {
         Evidence::Yes => ("good", texts.present, None),
+        Evidence::No(reason @ Statement::OtherDigest { .. }) => {
+            ("bad", texts.differs, Some(reason))
+        }
         Evidence::No(reason) => ("bad", texts.absent, Some(reason)),
         Evidence::Unknown(reason) => ("warn", texts.unknown, Some(reason)),
     };

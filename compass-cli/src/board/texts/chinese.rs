@@ -66,6 +66,7 @@ pub(super) static TEXTS: Texts = Texts {
     unknown: "未知",
     present: "已有",
     absent: "缺失",
+    differs: "不一致",
     no_digest: "没有校验和",
     newest_first: "按发布时间从新到旧",
     earlier: "更早的安装包",

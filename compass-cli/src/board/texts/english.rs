@@ -67,6 +67,7 @@ pub(super) static TEXTS: Texts = Texts {
     unknown: "Unknown",
     present: "Present",
     absent: "Missing",
+    differs: "Differs",
     no_digest: "no checksum",
     newest_first: "newest first",
     earlier: "Older packages",

@@ -184,7 +184,10 @@ pub(super) fn print_plan(
 ) -> Result<()> {
     let mut changes = Vec::new();
     for (installation, plan) in installations.iter().zip(plans) {
-        changes.push(changed_files(installation, &plan.files, site)?);
+        changes.push(match &site.hand_over {
+            Some(_) => changed_files(installation.identity.release(), &plan.files, site)?,
+            None => Vec::new(),
+        });
     }
     let all = || installations.iter().zip(plans).zip(&changes);
     output.result(
@@ -224,20 +227,17 @@ fn plan_line(image: &ImageOutcome) -> String {
 }
 
 /// Returns the differences between the files to hand over and those of the latest receipt.
-fn changed_files(
-    installation: &Installation,
+pub(super) fn changed_files(
+    release: Release<'_>,
     files: &[RenderedFile],
     site: &Site,
 ) -> Result<Vec<String>> {
-    if site.hand_over.is_none() {
-        return Ok(Vec::new());
-    }
-    let identity = &installation.identity;
-    let current = site.receipts.latest(&identity.kind, &identity.name)?;
+    let Release { kind, name, version } = release;
+    let current = site.receipts.latest(kind, name)?;
     let current = current.as_ref();
     let mut changes = match current {
-        Some(receipt) => vec![format!("  version {} -> {}", receipt.version, identity.version)],
-        None => vec![format!("  new: {} {}", identity.kind, identity.name)],
+        Some(receipt) => vec![format!("  version {} -> {version}", receipt.version)],
+        None => vec![format!("  new: {kind} {name}")],
     };
     for file in files {
         let old = current.and_then(|receipt| content_of(receipt, &file.path));

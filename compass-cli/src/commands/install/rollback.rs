@@ -8,7 +8,7 @@ use compass_registry::{ImageSource as _, Reference, TagOrDigest};
 use serde_json::json;
 
 use super::installation::Site;
-use super::report::handed_over;
+use super::report::{changed_files, handed_over};
 use super::{Args, refused};
 use crate::error::{CliError, Result};
 use crate::output::Output;
@@ -36,6 +36,10 @@ pub(super) async fn run(name: &str, args: &Args, site: &Site, output: &Output) -
     let files = render(&before, args, site)?;
     let release = Release { kind: &before.kind, name: &before.name, version: &before.version };
     hand_over.check(release, &files).await?;
+    if args.dry_run {
+        print_plan(release, from, &changed_files(release, &files, site)?, output);
+        return Ok(ExitCode::SUCCESS);
+    }
     hand_over
         .run(release, &files, &history, output)
         .await
@@ -61,6 +65,27 @@ fn render(before: &Receipt, args: &Args, site: &Site) -> Result<Vec<RenderedFile
             .hint("receipts contain no secrets: set them again with `--set-file`"));
     }
     manifests.with_secrets(&secret, &values)
+}
+
+/// Prints the plan of a dry run.
+fn print_plan(release: Release<'_>, from: &str, changes: &[String], output: &Output) {
+    let Release { kind, name, version } = release;
+    output.result(
+        || {
+            json!({
+                "dryRun": true,
+                "kind": kind,
+                "name": name,
+                "version": version,
+                "from": from,
+                "changes": changes,
+            })
+        },
+        || {
+            let changes: String = changes.iter().map(|line| format!("{line}\n")).collect();
+            format!("{kind} {name}: would roll back from {from} to {version}\n{changes}")
+        },
+    );
 }
 
 fn print(before: &Receipt, from: &str, receipt: &Path, site: &Site, output: &Output) {

@@ -241,6 +241,10 @@ pub(super) struct IssueEvent {
 }
 
 impl IssueEvent {
+    pub(super) fn changes_base(&self) -> bool {
+        self.event == "base_ref_changed"
+    }
+
     pub(super) fn into_label_event(self) -> Option<LabelEvent> {
         let is_added = match self.event.as_str() {
             "labeled" => true,

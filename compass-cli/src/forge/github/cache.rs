@@ -49,6 +49,10 @@ impl Cache {
         }
     }
 
+    pub(super) fn remove(&self, url: &Url) {
+        self.entries().remove(url);
+    }
+
     fn entries(&self) -> std::sync::MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -189,6 +189,9 @@ pub(super) fn help(statement: &Statement) -> Option<String> {
         Statement::ImagesMissing { registry: RegistryRole::Source, .. } => {
             "把缺少的镜像按发布文件中的版本号推送到源镜像仓库".to_owned()
         }
+        Statement::ImagesMissing { images, .. } if images.iter().any(|(_, why)| is_other(why)) => {
+            "提升版本号；如需替换已有镜像，运行 `compass sync --on-existing-tag move`".to_owned()
+        }
         Statement::ImagesMissing { .. } => "运行 `compass sync`，把这些镜像同步过去".to_owned(),
         Statement::ImagesNotKnown { .. } => "检查镜像仓库能否访问、凭据是否有效".to_owned(),
         Statement::NoImagesListed | Statement::ListDiffers { .. } => {
@@ -207,6 +210,11 @@ pub(super) fn help(statement: &Statement) -> Option<String> {
         Statement::BundleNotKnown(_) => "检查存储能否访问、凭据是否有效".to_owned(),
         other => return request_help(other),
     })
+}
+
+/// Whether the tag names another image.
+fn is_other(reason: &Statement) -> bool {
+    matches!(reason, Statement::OtherDigest { .. })
 }
 
 fn request_help(statement: &Statement) -> Option<String> {

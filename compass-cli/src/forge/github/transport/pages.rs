@@ -10,6 +10,9 @@ use super::{JSON, MAX_ANSWER, Transport, too_large};
 /// The maximum number of times that a list is read. The next look at a pull request reads it again.
 const MAX_READINGS: u32 = 4;
 
+/// The number of items on a page: the maximum of GitHub.
+const PAGE_SIZE: usize = 100;
+
 /// The length of the body `[]`.
 const EMPTY_LIST: usize = 2;
 
@@ -24,7 +27,7 @@ impl Transport {
         action: &str,
         mut url: Url,
     ) -> Result<Vec<T>> {
-        url.query_pairs_mut().append_pair("per_page", "100");
+        url.query_pairs_mut().append_pair("per_page", &PAGE_SIZE.to_string());
         let (mut before, mut readings) = (Vec::new(), 0);
         loop {
             let (items, pages) = self.read_pages(action, url.clone()).await?;
@@ -45,12 +48,18 @@ impl Transport {
         let (mut items, mut pages, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut next = Some(url);
         while let Some(url) = next {
-            let answer = self.get(action, url, JSON).await?;
+            let answer = self.get(action, url.clone(), JSON).await?;
             bytes += answer.body.len();
             if bytes > MAX_ANSWER {
                 return Err(too_large(action));
             }
-            items.extend(answer.json::<Vec<T>>(action)?);
+            let page = answer.json::<Vec<T>>(action)?;
+            if answer.next.is_none() && page.len() >= PAGE_SIZE {
+                // An item that is added to the list leaves this page, and so its tag, as it is: only the
+                // header of a full answer names the new page.
+                self.cache.remove(&url);
+            }
+            items.extend(page);
             pages.push(Digest::of(&answer.body));
             // An empty page ends the list, whatever its header says.
             next = answer.next.filter(|_| answer.body.len() > EMPTY_LIST);
