@@ -72,7 +72,7 @@ const ROUND_TRIPS: u32 = 8;
 
 /// The maximum length of a range in bytes. A process that is killed fetches the unfinished ranges
 /// again.
-const MAX_RANGE_LEN: u64 = 32 << 20;
+const MAX_RANGE_LEN: u64 = 16 << 20;
 
 impl Link {
     /// Returns the length in bytes of a range whose transfer takes [`ROUND_TRIPS`]; 0 if the link

@@ -13,7 +13,7 @@ use compass_registry::internal::{Throughput, ThroughputMeter, open_blob_range};
 use compass_registry::{Error as RegistryError, ImageSource, Progress, RangeOptions};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
 use super::concurrency::AdaptiveConcurrency;
@@ -34,8 +34,9 @@ const STEP: usize = 16 << 10;
 const CAPACITY: usize = CHUNK + STEP + 64;
 
 /// The distance in bytes between the first missing byte of a blob and the ranges that are fetched.
-/// A killed run fetches these ranges again.
-const MAX_AHEAD: u64 = 256 << 20;
+/// A killed run fetches these ranges again. It is twice the ranges of all connections, so that they
+/// continue while one is slow.
+const MAX_AHEAD: u64 = 384 << 20;
 
 /// The stage that fetches blobs.
 pub(super) struct FetchStage {
@@ -48,9 +49,9 @@ pub(super) struct FetchStage {
     pub(super) writes: Sender<ChunkWrite>,
     /// The blobs in flight of which more bytes can be requested.
     pub(super) unrequested: Mutex<BTreeSet<usize>>,
-    /// The number of bytes of all blobs that are not requested yet.
+    /// The number of bytes of the blobs in flight that are not requested yet.
     pub(super) unrequested_bytes: AtomicU64,
-    /// The number of connections whose blob has no more ranges. The next blob uses them.
+    /// The number of helpers that ended and that another blob may replace without a measurement.
     pub(super) released: AtomicUsize,
 }
 
@@ -65,11 +66,7 @@ impl FetchStage {
         mut refetch: UnboundedReceiver<usize>,
     ) -> Result<(), Error> {
         let mut tasks = JoinSet::new();
-        let prefixes = self.output.prefixes();
-        let sizes = self.plan.blobs().iter().map(|blob| blob.descriptor.size);
-        let unrequested = sizes.zip(&prefixes).map(|(size, prefix)| size - prefix).sum();
-        self.unrequested_bytes.store(unrequested, Ordering::Relaxed);
-        let mut blobs = prefixes.into_iter().enumerate().peekable();
+        let mut blobs = self.output.prefixes().into_iter().enumerate().peekable();
         loop {
             while self.concurrency.may_start(tasks.len())
                 && let Some((blob, prefix)) = blobs.next()
@@ -81,12 +78,13 @@ impl FetchStage {
             tokio::select! {
                 Some(done) = tasks.join_next() => self.joined(done)?,
                 Some(blob) = refetch.recv() => {
-                    let size = self.plan.blobs()[blob].descriptor.size;
-                    self.unrequested_bytes.fetch_add(size, Ordering::Relaxed);
                     tasks.spawn(BlobFetch::again(&self, blob).run());
                 }
                 () = self.concurrency.next_sample(), if blobs.peek().is_some() => {}
-                else => return Ok(()),
+                else => {
+                    debug_assert_eq!(self.unrequested_bytes.load(Ordering::Relaxed), 0);
+                    return Ok(());
+                }
             }
         }
     }
@@ -95,19 +93,12 @@ impl FetchStage {
         self.unrequested.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a released connection as used, if there is one.
-    fn take_released(&self) {
-        let one_less = |released: usize| released.checked_sub(1);
-        // An error means that there was none.
-        let _ = self.released.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
-    }
-
     fn joined<T>(&self, done: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
         done.map_err(|_| self.writer_gone())?
     }
 
     fn writer_gone(&self) -> Error {
-        writer_gone(std::path::Path::new(&self.plan.file_name()))
+        writer_gone(self.plan.file_name().as_ref())
     }
 }
 
@@ -119,6 +110,8 @@ struct BlobFetch {
     /// The members that hold the blob.
     places: Vec<Member>,
     pending: Mutex<PendingBytes>,
+    /// Notified when a helper has fetched a range.
+    advanced: Notify,
     /// Whether the bytes were not counted as progress before.
     reports_progress: bool,
 }
@@ -139,13 +132,15 @@ impl BlobFetch {
         let place = |member: &usize| stage.plan.members()[*member].place;
         let places = blob.places.iter().map(place).collect();
         let pending = PendingBytes { next: prefix, size: blob.descriptor.size };
-        let (stage, pending) = (Arc::clone(stage), Mutex::new(pending));
-        Self { stage, number, blob, places, pending, reports_progress: true }
+        let (stage, pending, advanced) = (Arc::clone(stage), Mutex::new(pending), Notify::new());
+        Self { stage, number, blob, places, pending, advanced, reports_progress: true }
     }
 
     /// Fetches ranges over one connection, and lets others help while it is slow.
     async fn run(self: Arc<Self>) -> Result<(), Error> {
-        self.stage.concurrency.started(self.pending().len());
+        let unrequested = self.pending().len();
+        self.stage.concurrency.started(unrequested);
+        self.stage.unrequested_bytes.fetch_add(unrequested, Ordering::Relaxed);
         let (mut meter, mut helpers) = (ThroughputMeter::default(), JoinSet::new());
         // Request an empty blob as well, to verify that the source has it.
         if self.blob.descriptor.size == 0 {
@@ -160,9 +155,13 @@ impl BlobFetch {
                 self.fetch_range(range, &mut meter, Some(&mut helpers)).await?;
                 continue;
             }
-            match self.stage.concurrency.time_wait(helpers.join_next()).await {
-                Some(done) => self.stage.joined(done)?,
-                None => return Ok(()),
+            // All ranges are taken or too far ahead, until a helper has fetched one.
+            tokio::select! {
+                done = self.stage.concurrency.time_wait(helpers.join_next()) => match done {
+                    Some(done) => self.stage.joined(done)?,
+                    None => return Ok(()),
+                },
+                () = self.advanced.notified() => {}
             }
         }
     }
@@ -172,14 +171,14 @@ impl BlobFetch {
         let mut meter = ThroughputMeter::default();
         while let Some(range) = self.next_range(&meter) {
             self.fetch_range(range, &mut meter, None).await?;
+            self.advanced.notify_one();
         }
         self.stage.released.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Adds connections while the source allows it and ranges are left: those that earlier blobs
-    /// released, and all if this one is slow. The first blob gets all of them, because the file is
-    /// hashed in order.
+    /// Adds connections while the source allows it: those that earlier blobs released, and all if this
+    /// one is slow. Only the first blob gets them, because the file is hashed in order.
     fn add_helpers(
         self: &Arc<Self>,
         throughput: Option<Throughput>,
@@ -192,7 +191,8 @@ impl BlobFetch {
             && let Some(connection) =
                 self.range_options().and_then(RangeOptions::try_acquire_connection)
         {
-            self.stage.take_released();
+            let one_less = |released: usize| released.checked_sub(1);
+            self.stage.released.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).ok();
             helpers.spawn(Arc::clone(self).help(connection));
         }
     }
@@ -243,7 +243,7 @@ impl BlobFetch {
     fn next_range(&self, meter: &ThroughputMeter) -> Option<Range<u64>> {
         let unrequested_bytes = &self.stage.unrequested_bytes;
         let range_len = |remaining| match self.range_options() {
-            // A connection that ends early fetches other blobs, so the bytes of all blobs count.
+            // A connection that ends early fetches another blob in flight, so their bytes count.
             Some(options) => {
                 meter.next_unbuffered_range_len(options, unrequested_bytes.load(Ordering::Relaxed))
             }
@@ -255,7 +255,7 @@ impl BlobFetch {
             unrequested_bytes.fetch_sub(range.end - range.start, Ordering::Relaxed);
         }
         let mut unrequested = self.stage.unrequested();
-        match range.is_some() && pending.len() > 0 {
+        match range.is_some() && pending.has_range(self.written()) {
             true => unrequested.insert(self.number),
             false => unrequested.remove(&self.number),
         };
@@ -298,7 +298,7 @@ impl PendingBytes {
         self.size - self.next
     }
 
-    /// Returns whether a range can be requested. `written` is the first byte that is not written.
+    /// Whether a range can be requested. `written` is the first byte that is not written.
     fn has_range(&self, written: u64) -> bool {
         self.next < self.size.min(written.saturating_add(MAX_AHEAD))
     }

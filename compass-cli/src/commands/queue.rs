@@ -76,21 +76,25 @@ async fn waiting(reviewer: &Reviewer, label: Option<&str>) -> Result<Vec<Waiting
     let wanted: Vec<String> = label.map(|label| format!("queue/{label}")).into_iter().collect();
     let mut pulls = reviewer.forge.open_pull_requests(&wanted).await?;
     pulls.retain(|pull| has_group(pull, "kind/") && has_group(pull, "queue/"));
-    let mut policies: BTreeMap<String, Result<Policy>> = BTreeMap::new();
+    let mut policies: BTreeMap<String, Policy> = BTreeMap::new();
     let mut waiting = Vec::new();
     for pull in pulls {
         let policy = match policies.entry(pull.base.name.clone()) {
             btree_map::Entry::Occupied(known) => known.into_mut(),
-            btree_map::Entry::Vacant(base) => base.insert(reviewer.policy_of(&pull).await),
+            btree_map::Entry::Vacant(base) => match reviewer.policy_of(&pull).await {
+                Ok(policy) => base.insert(policy),
+                Err(error) => {
+                    waiting.push((pull, Some(error)));
+                    continue;
+                }
+            },
         };
-        match policy {
-            Ok(policy) if is_in_queue(&pull, policy) => waiting.push((pull, None)),
-            Ok(_) => {}
-            Err(error) => waiting.push((pull, Some(error.clone()))),
+        if is_in_queue(&pull, policy) {
+            waiting.push((pull, None));
         }
     }
     if let Some(label) = label
-        && !policies.values().flatten().any(|policy| has_label(policy, label))
+        && !policies.values().any(|policy| has_label(policy, label))
     {
         require_label(&reviewer.default_policy()?, label)?;
     }

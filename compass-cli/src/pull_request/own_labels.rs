@@ -11,7 +11,8 @@ use super::head_history::HeadHistory;
 use crate::error::Result;
 use crate::forge::{Account, LabelEvent};
 
-/// The label history of a pull request since its base was chosen, and the texts that requested the labels.
+/// The label history of a pull request since its base was chosen, and the texts that requested the
+/// labels.
 pub(super) struct OwnLabels<'l> {
     pub(super) events: &'l [LabelEvent],
     /// The account of this program.

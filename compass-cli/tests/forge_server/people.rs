@@ -125,11 +125,11 @@ impl World {
         self.notify_label(number, "labeled", &label, &actor);
     }
 
-    /// Changes the base branch.
-    pub(crate) fn retarget(&mut self, number: u64, base: &str) {
+    /// Changes the base branch. `kind` is the event, which differs if the old branch was deleted.
+    pub(crate) fn retarget(&mut self, number: u64, base: &str, kind: &'static str) {
         let (at, id, actor) = (self.touch(number), self.id(), "alice".to_owned());
         base.clone_into(&mut self.pull_mut(number).base);
-        let event = Event { id, kind: "base_ref_changed", actor, label: String::new(), at };
+        let event = Event { id, kind, actor, label: String::new(), at };
         self.pull_mut(number).events.push(event);
     }
 

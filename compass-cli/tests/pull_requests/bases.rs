@@ -115,8 +115,8 @@ fn review_other_base_takes_back_steps() {
     world.apply(number);
     assert_eq!(world.labels(number), ["kind/release", "queue/patches-need-package"]);
     // On `main`, the account has no role.
-    let set_base = |base: &str| world.forge.act(|forge| forge.retarget(number, base));
-    set_base("main");
+    let set_base = |base: &str, event| world.forge.act(|forge| forge.retarget(number, base, event));
+    set_base("main", "automatic_base_change_succeeded");
     let review = world.review(number, &["--apply"]);
     assert_eq!(last_result(&review), "refused", "{review:#}");
     assert_eq!(world.labels(number), ["kind/release", "queue/patches-need-sync-image"]);
@@ -132,7 +132,7 @@ fn review_other_base_takes_back_steps() {
     });
     world.apply(number);
     assert_eq!(world.labels(number), ["kind/release", "queue/patches-need-sync-image"]);
-    set_base(BRANCH);
+    set_base(BRANCH, "base_ref_changed");
     world.apply(number);
     assert_eq!(world.labels(number), ["kind/release", "queue/patches-need-package"]);
 }

@@ -68,13 +68,16 @@ pub(super) fn unknown_images() -> Evaluation {
     unknown(Statement::ImagesUnknown, "run the command in a checkout of the pull request")
 }
 
-/// What to do about images that are not correctly in the release registry. `sync` does not move tags.
+/// Says what to do about images that are not correctly in the release registry. By default, `sync` does
+/// not move tags.
 fn sync_help(missing: &[(ImageReference, Statement)]) -> &'static str {
-    match missing.iter().any(|(_, reason)| matches!(reason, Statement::OtherDigest { .. })) {
-        true => {
-            "increase the version, or replace the image with `compass sync --on-existing-tag move`"
-        }
-        false => "run `compass sync` for the target",
+    let is_any = |is_reason: fn(&Statement) -> bool| missing.iter().any(|(_, why)| is_reason(why));
+    if is_any(|why| matches!(why, Statement::OtherDigest { .. })) {
+        "increase the version, or replace the image with `compass sync --on-existing-tag move`"
+    } else if is_any(|why| matches!(why, Statement::NotInSource)) {
+        "push the images to the source registry, so that they can be compared"
+    } else {
+        "run `compass sync` for the target"
     }
 }
 

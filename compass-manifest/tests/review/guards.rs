@@ -1,6 +1,6 @@
 //! Tests the condition of each guard.
 
-use compass_manifest::review::{Evidence, Guard, Outcome, Verdict};
+use compass_manifest::review::{Evidence, Guard, Outcome, Statement, Verdict};
 
 use crate::{BODY, PUSHED, evaluate, facts, guard, image, refusal, state, whole_road};
 
@@ -157,12 +157,18 @@ fn images_in_source_requires_all() {
 #[test]
 fn images_in_release_requires_same_digest() {
     let mut facts = whole_road();
-    facts.images.as_mut().unwrap()[0].in_release = Evidence::No("it has another digest".into());
+    facts.images.as_mut().unwrap()[0].in_release = Evidence::No(Statement::OtherDigest {
+        found: "sha256:1".to_owned(),
+        expected: "sha256:2".to_owned(),
+    });
     let status = evaluate(&facts);
     assert_eq!(status.state.as_deref(), Some("patches-need-sync-image"));
     let report = guard(&status, Guard::ImagesInRelease);
-    assert!(report.explanation.contains("harbor.example/release/gpu:v1: it has another"));
-    assert!(report.help.contains("compass sync"));
+    assert!(report.explanation.contains("harbor.example/release/gpu:v1: the digest is sha256:1"));
+    assert!(report.help.contains("compass sync --on-existing-tag move"), "{}", report.help);
+    facts.images.as_mut().unwrap()[0].in_release = Evidence::No(Statement::NotInSource);
+    let help = guard(&evaluate(&facts), Guard::ImagesInRelease).help.clone();
+    assert!(help.contains("push the images to the source registry"), "{help}");
     // The refusal is of the next command, which requests a step that is not possible yet.
     assert!(refusal(&status).0.contains("cannot be skipped"));
 }

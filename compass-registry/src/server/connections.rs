@@ -30,17 +30,17 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The bytes of a response that may wait for a client in memory, if there are many connections.
 const MAX_BUFFERED: usize = 64 << 10;
 
-/// [`MAX_BUFFERED`] of the connections after those of [`FEW_CONNECTIONS`].
+/// [`MAX_BUFFERED`], up to [`SOME_CONNECTIONS`].
 const MAX_BUFFERED_BY_SOME: usize = 128 << 10;
 
-/// [`MAX_BUFFERED`] of the first connections. A client that is faster than the server sleeps after
+/// [`MAX_BUFFERED`], up to [`FEW_CONNECTIONS`]. A client that is faster than the server sleeps after
 /// each write, and waking it up takes as long as sending 100 KiB, so the writes are large.
 const MAX_BUFFERED_BY_FEW: usize = 512 << 10;
 
 /// The number of connections with large writes, which bounds their memory.
 const FEW_CONNECTIONS: usize = 16;
 
-/// The number of connections that have [`MAX_BUFFERED_BY_SOME`] or more.
+/// The number of connections with writes of at least [`MAX_BUFFERED_BY_SOME`].
 const SOME_CONNECTIONS: usize = 64;
 
 /// The maximum size of the headers of a request in bytes.
@@ -243,4 +243,17 @@ async fn accept(
 fn is_peer_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn max_buffered_of_256_connections_is_bounded() {
+        let sum: usize = (1..=256).map(max_buffered).sum();
+        assert_eq!(max_buffered(FEW_CONNECTIONS), MAX_BUFFERED_BY_FEW);
+        assert_eq!(max_buffered(SOME_CONNECTIONS), MAX_BUFFERED_BY_SOME);
+        assert!(sum <= 256 * (128 << 10), "{sum}");
+    }
 }

@@ -60,6 +60,7 @@ pub(super) fn evidence(texts: &Texts, evidence: &Evidence) -> Markup {
         Evidence::No(reason @ Statement::OtherDigest { .. }) => {
             ("bad", texts.differs, Some(reason))
         }
+        Evidence::No(reason @ Statement::NotInSource) => ("bad", texts.unknown, Some(reason)),
         Evidence::No(reason) => ("bad", texts.absent, Some(reason)),
         Evidence::Unknown(reason) => ("warn", texts.unknown, Some(reason)),
     };

@@ -185,7 +185,7 @@ pub(super) fn print_plan(
     let mut changes = Vec::new();
     for (installation, plan) in installations.iter().zip(plans) {
         changes.push(match &site.hand_over {
-            Some(_) => changed_files(installation.identity.release(), &plan.files, site)?,
+            Some(_) => package_changes(installation.identity.release(), &plan.files, site)?,
             None => Vec::new(),
         });
     }
@@ -204,7 +204,7 @@ pub(super) fn print_plan(
         || {
             let lines = all().map(|((installation, plan), changes)| {
                 let images: String = plan.images.iter().map(plan_line).collect();
-                let changes: String = changes.iter().map(|line| format!("{line}\n")).collect();
+                let changes: String = changes.iter().map(|line| format!("  {line}\n")).collect();
                 format!("{}:\n{images}{changes}", installation.shown)
             });
             lines.collect()
@@ -226,31 +226,36 @@ fn plan_line(image: &ImageOutcome) -> String {
     format!("  {} ({what})\n", image.reference)
 }
 
-/// Returns the differences between the files to hand over and those of the latest receipt.
-pub(super) fn changed_files(
+/// Returns the differences between a package and the current installation.
+fn package_changes(
     release: Release<'_>,
     files: &[RenderedFile],
     site: &Site,
 ) -> Result<Vec<String>> {
     let Release { kind, name, version } = release;
     let current = site.receipts.latest(kind, name)?;
-    let current = current.as_ref();
-    let mut changes = match current {
-        Some(receipt) => vec![format!("  version {} -> {version}", receipt.version)],
-        None => vec![format!("  new: {kind} {name}")],
+    let mut changes = match &current {
+        Some(receipt) => vec![format!("version {} -> {version}", receipt.version)],
+        None => vec![format!("new: {kind} {name}")],
     };
+    changes.extend(changed_files(current.as_ref(), files));
+    Ok(changes)
+}
+
+/// Returns the differences between the files to hand over and those of the current receipt.
+pub(super) fn changed_files(current: Option<&Receipt>, files: &[RenderedFile]) -> Vec<String> {
+    let mut changes = Vec::new();
     for file in files {
         let old = current.and_then(|receipt| content_of(receipt, &file.path));
         match old {
-            None => changes.push(format!("  {}: new file", printable(&file.path))),
+            None => changes.push(format!("{}: new file", printable(&file.path))),
             Some(old) => changes.extend(file_changes(&file.path, old, &file.public)),
         }
     }
     let removed = current.iter().flat_map(|receipt| &receipt.files);
     let removed = removed.filter(|old| files.iter().all(|file| file.path != old.path));
+    changes.extend(removed.map(|old| format!("{}: removed", printable(&old.path))));
     changes
-        .extend(removed.map(|old| format!("  {}: no longer in the package", printable(&old.path))));
-    Ok(changes)
 }
 
 fn content_of<'r>(receipt: &'r Receipt, path: &str) -> Option<&'r str> {
@@ -259,16 +264,16 @@ fn content_of<'r>(receipt: &'r Receipt, path: &str) -> Option<&'r str> {
 
 fn file_changes(path: &str, old: &str, new: &str) -> Vec<String> {
     let (Ok(old_root), Ok(new_root)) = (yaml::parse(old), yaml::parse(new)) else {
-        return vec![format!("  {}: changed", printable(path))];
+        return vec![format!("{}: changed", printable(path))];
     };
     let found = differences(&old_root, &new_root);
     if found.is_empty() && old != new {
-        return vec![format!("  {}: only comments or spaces differ", printable(path))];
+        return vec![format!("{}: only comments or spaces differ", printable(path))];
     }
     let lines = found.into_iter().map(|one| {
         let side = |value: Option<String>| value.unwrap_or_else(|| "nothing".to_owned());
         format!(
-            "  {}: {}: {} -> {}",
+            "{}: {}: {} -> {}",
             printable(path),
             printable(&one.path),
             side(one.old),

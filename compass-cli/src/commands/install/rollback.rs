@@ -37,7 +37,8 @@ pub(super) async fn run(name: &str, args: &Args, site: &Site, output: &Output) -
     let release = Release { kind: &before.kind, name: &before.name, version: &before.version };
     hand_over.check(release, &files).await?;
     if args.dry_run {
-        print_plan(release, from, &changed_files(release, &files, site)?, output);
+        let current = history.current();
+        print_plan(release, from, &changed_files(current, &files), output);
         return Ok(ExitCode::SUCCESS);
     }
     hand_over
@@ -82,7 +83,7 @@ fn print_plan(release: Release<'_>, from: &str, changes: &[String], output: &Out
             })
         },
         || {
-            let changes: String = changes.iter().map(|line| format!("{line}\n")).collect();
+            let changes: String = changes.iter().map(|line| format!("  {line}\n")).collect();
             format!("{kind} {name}: would roll back from {from} to {version}\n{changes}")
         },
     );

@@ -242,7 +242,8 @@ pub(super) struct IssueEvent {
 
 impl IssueEvent {
     pub(super) fn changes_base(&self) -> bool {
-        self.event == "base_ref_changed"
+        // The second follows the deletion of the base branch after its merge.
+        matches!(self.event.as_str(), "base_ref_changed" | "automatic_base_change_succeeded")
     }
 
     pub(super) fn into_label_event(self) -> Option<LabelEvent> {

@@ -15,7 +15,9 @@ pub(super) enum Action {
     /// Pushes one of the heads, with or without force.
     Push(Index, bool),
     AddLabel(&'static str, &'static str),
-    RemoveLabel(&'static str, Index),
+    /// Removes a label, if the pull request has it. A position among its labels would select another
+    /// one before the bot has added its own.
+    RemoveLabel(&'static str, &'static str),
     Review(&'static str, Text),
     DismissReview(Index),
     Close,
@@ -102,12 +104,9 @@ impl Action {
             Self::AddLabel(author, label) => {
                 forge.act(|forge| forge.add_label(number, author, label));
             }
-            Self::RemoveLabel(author, which) => forge.act(|forge| {
-                let labels = forge.pull(number).labels.clone();
-                if !labels.is_empty() {
-                    forge.remove_label(number, author, &labels[which.index(labels.len())]);
-                }
-            }),
+            Self::RemoveLabel(author, label) => {
+                forge.act(|forge| forge.remove_label(number, author, label));
+            }
             Self::Review(author, text) => {
                 let text = text.of(world);
                 forge.act(|forge| forge.review(number, author, &text, "commented"));

@@ -2,6 +2,7 @@
 //!
 //! Reasons that other programs give stay in their language.
 
+use compass_manifest::image::ImageReference;
 use compass_manifest::review::{Origin, RegistryRole, Statement, TargetOwners};
 
 use super::TEXTS;
@@ -189,10 +190,7 @@ pub(super) fn help(statement: &Statement) -> Option<String> {
         Statement::ImagesMissing { registry: RegistryRole::Source, .. } => {
             "把缺少的镜像按发布文件中的版本号推送到源镜像仓库".to_owned()
         }
-        Statement::ImagesMissing { images, .. } if images.iter().any(|(_, why)| is_other(why)) => {
-            "提升版本号；如需替换已有镜像，运行 `compass sync --on-existing-tag move`".to_owned()
-        }
-        Statement::ImagesMissing { .. } => "运行 `compass sync`，把这些镜像同步过去".to_owned(),
+        Statement::ImagesMissing { images, .. } => sync_help(images).to_owned(),
         Statement::ImagesNotKnown { .. } => "检查镜像仓库能否访问、凭据是否有效".to_owned(),
         Statement::NoImagesListed | Statement::ListDiffers { .. } => {
             "发表评论，先写一行 `image(s) pushed to`，再逐行列出镜像".to_owned()
@@ -212,9 +210,15 @@ pub(super) fn help(statement: &Statement) -> Option<String> {
     })
 }
 
-/// Whether the tag names another image.
-fn is_other(reason: &Statement) -> bool {
-    matches!(reason, Statement::OtherDigest { .. })
+fn sync_help(missing: &[(ImageReference, Statement)]) -> &'static str {
+    let is_any = |is_reason: fn(&Statement) -> bool| missing.iter().any(|(_, why)| is_reason(why));
+    if is_any(|why| matches!(why, Statement::OtherDigest { .. })) {
+        "提升版本号；如需替换已有镜像，运行 `compass sync --on-existing-tag move`"
+    } else if is_any(|why| matches!(why, Statement::NotInSource)) {
+        "把这些镜像推送到源镜像仓库，以便比对"
+    } else {
+        "运行 `compass sync`，把这些镜像同步过去"
+    }
 }
 
 fn request_help(statement: &Statement) -> Option<String> {
@@ -285,7 +289,14 @@ mod tests {
         let image = || "h.example/release/gpu:v1".parse().unwrap();
         let images = || vec![(image(), Statement::NoTag), (image(), Statement::NotInSource)];
         let text = |text: &str| text.to_owned();
+        let other =
+            || Statement::OtherDigest { found: text("sha256:1"), expected: text("sha256:2") };
         let missing = |registry| Statement::ImagesMissing { registry, total: 3, images: images() };
+        let only = |why| Statement::ImagesMissing {
+            registry: RegistryRole::Release,
+            total: 3,
+            images: vec![(image(), why)],
+        };
         let url = || text("oss://b/p.tar.gz");
         let state = || Some(text("need-queue"));
         vec![
@@ -299,6 +310,8 @@ mod tests {
             Statement::ImagesUnknown,
             missing(RegistryRole::Source),
             missing(RegistryRole::Release),
+            only(Statement::NoTag),
+            only(other()),
             Statement::ImagesNotKnown { registry: RegistryRole::Source, images: images() },
             Statement::ImagesNotKnown { registry: RegistryRole::Release, images: images() },
             Statement::NoImagesListed,

@@ -21,7 +21,7 @@ impl Transport {
     ///
     /// If an item is removed while the pages are read, those after it move to earlier pages, and one is
     /// missed. So a list of several pages is read until two readings are equal. A page that did not
-    /// change costs no request of the limit.
+    /// change costs no request of the limit, unless it is the last and has many items.
     pub(in super::super) async fn get_pages<T: DeserializeOwned>(
         &self,
         action: &str,
@@ -54,9 +54,10 @@ impl Transport {
                 return Err(too_large(action));
             }
             let page = answer.json::<Vec<T>>(action)?;
-            if answer.next.is_none() && page.len() >= PAGE_SIZE {
-                // An item that is added to the list leaves this page, and so its tag, as it is: only the
-                // header of a full answer names the new page.
+            if answer.next.is_none() && page.len() > PAGE_SIZE / 2 {
+                // The next item may open a new page, which changes neither this page nor its tag: only
+                // the header of a complete answer names it. A full page may show fewer items, because
+                // forges hide some.
                 self.cache.remove(&url);
             }
             items.extend(page);
