@@ -127,6 +127,11 @@ impl ThroughputMeter {
         length.min(options.share(remaining)).max(options.range_len)
     }
 
+    /// Returns the latest known throughput.
+    pub fn throughput(&self) -> Option<Throughput> {
+        self.throughput
+    }
+
     /// Starts a request. The time until its first chunk is latency and does not count.
     pub fn start_request(&mut self) {
         self.latency = None;

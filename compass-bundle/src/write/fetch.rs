@@ -1,7 +1,7 @@
 //! Fetches blobs, and writes their bytes to all places in the file as they arrive.
 //!
-//! A blob is fetched in ranges. While its first connection is slow, more connections fetch other
-//! ranges. Nothing is verified here: [`super::hash`] follows.
+//! A blob is fetched in ranges. If its first connection is slow, or those of an earlier blob were, more
+//! connections fetch other ranges. Nothing is verified here: [`super::hash`] follows.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -34,8 +34,8 @@ const STEP: usize = 16 << 10;
 const CAPACITY: usize = CHUNK + STEP + 64;
 
 /// The distance in bytes between the first missing byte of a blob and the ranges that are fetched.
-/// A killed run fetches these ranges again. It is twice the ranges of all connections, so that they
-/// continue while one is slow.
+/// A killed run fetches these ranges again. It is twice the ranges of all slow connections, so that
+/// they continue while one lags.
 const MAX_AHEAD: u64 = 384 << 20;
 
 /// The stage that fetches blobs.
@@ -136,7 +136,7 @@ impl BlobFetch {
         Self { stage, number, blob, places, pending, advanced, reports_progress: true }
     }
 
-    /// Fetches ranges over one connection, and lets others help while it is slow.
+    /// Fetches ranges over one connection, and adds others that help.
     async fn run(self: Arc<Self>) -> Result<(), Error> {
         let unrequested = self.pending().len();
         self.stage.concurrency.started(unrequested);
@@ -173,7 +173,9 @@ impl BlobFetch {
             self.fetch_range(range, &mut meter, None).await?;
             self.advanced.notify_one();
         }
-        self.stage.released.fetch_add(1, Ordering::Relaxed);
+        if meter.throughput() != Some(Throughput::SaturatesLink) {
+            self.stage.released.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -184,6 +186,9 @@ impl BlobFetch {
         throughput: Option<Throughput>,
         helpers: &mut JoinSet<Result<(), Error>>,
     ) {
+        if throughput == Some(Throughput::SaturatesLink) {
+            return self.stage.released.store(0, Ordering::Relaxed);
+        }
         let needs_more = throughput == Some(Throughput::NeedsParallelism);
         while (needs_more || self.stage.released.load(Ordering::Relaxed) > 0)
             && self.is_first()
@@ -254,8 +259,9 @@ impl BlobFetch {
         if let Some(range) = &range {
             unrequested_bytes.fetch_sub(range.end - range.start, Ordering::Relaxed);
         }
+        let has_more = range.is_some() && pending.has_range(self.written());
         let mut unrequested = self.stage.unrequested();
-        match range.is_some() && pending.has_range(self.written()) {
+        match has_more {
             true => unrequested.insert(self.number),
             false => unrequested.remove(&self.number),
         };
@@ -303,15 +309,14 @@ impl PendingBytes {
         self.next < self.size.min(written.saturating_add(MAX_AHEAD))
     }
 
-    /// Takes the next range, whose length is determined from the number of pending bytes.
+    /// Takes the next range, whose length is that which `range_len` returns for the pending bytes.
     fn take(&mut self, written: u64, range_len: impl FnOnce(u64) -> u64) -> Option<Range<u64>> {
         if !self.has_range(written) {
             return None;
         }
-        let length = range_len(self.len()).clamp(1, self.len());
-        let range = self.next..self.next + length;
-        self.next = range.end;
-        Some(range)
+        let start = self.next;
+        self.next += range_len(self.len()).clamp(1, self.len());
+        Some(start..self.next)
     }
 }
 
@@ -379,8 +384,9 @@ mod tests {
     #[test]
     fn pending_bytes_are_taken_once() {
         let mut pending = PendingBytes { next: 3, size: 20 };
+        assert_eq!(pending.take(3, |_| 0), Some(3..4), "a range is not empty");
         let ranges = std::iter::from_fn(|| pending.take(3, |_| 7));
-        assert_eq!(ranges.collect::<Vec<_>>(), [3..10, 10..17, 17..20]);
+        assert_eq!(ranges.collect::<Vec<_>>(), [4..11, 11..18, 18..20]);
         assert_eq!(pending.len(), 0);
     }
 
@@ -390,11 +396,5 @@ mod tests {
         assert_eq!(pending.take(0, |_| MAX_AHEAD), Some(0..MAX_AHEAD));
         assert_eq!(pending.take(0, |_| 1), None);
         assert_eq!(pending.take(1, |_| 1), Some(MAX_AHEAD..MAX_AHEAD + 1));
-    }
-
-    #[test]
-    fn pending_bytes_range_is_not_empty() {
-        let mut pending = PendingBytes { next: 0, size: 2 };
-        assert_eq!(pending.take(0, |_| 0), Some(0..1));
     }
 }

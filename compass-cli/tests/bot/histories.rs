@@ -172,6 +172,7 @@ fn label() -> impl Strategy<Value = &'static str> {
     prop_oneof![
         Just("queue/need-queue"),
         Just("Queue/Patches-Need-Sync-Image"),
+        Just("queue/patches-need-package"),
         Just("queue/done-package-uploaded"),
         Just("kind/release"),
         Just("size/XS \u{1f41b}"),

@@ -43,7 +43,7 @@ fn webhooks_of_any_form_are_answered() {
     assert!(!log.contains("panicked"), "{log}");
 }
 
-/// Webhooks of pull request `number` with missing, unknown and null fields, and what they cause.
+/// Webhooks of a pull request with missing, unknown and null fields, and what they cause.
 fn unusual_webhooks(number: u64) -> Vec<(&'static str, Value, Effect)> {
     use Effect::{Ignored, Look, Scan};
 

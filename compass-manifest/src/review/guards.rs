@@ -73,9 +73,9 @@ pub(super) fn unknown_images() -> Evaluation {
 fn sync_help(missing: &[(ImageReference, Statement)]) -> &'static str {
     let is_any = |is_reason: fn(&Statement) -> bool| missing.iter().any(|(_, why)| is_reason(why));
     if is_any(|why| matches!(why, Statement::OtherDigest { .. })) {
-        "increase the version, or replace the image with `compass sync --on-existing-tag move`"
+        "increase the version; if no site has the image, `compass sync --on-existing-tag move` replaces it"
     } else if is_any(|why| matches!(why, Statement::NotInSource)) {
-        "push the images to the source registry, so that they can be compared"
+        "push these images to the source registry, so that they can be compared"
     } else {
         "run `compass sync` for the target"
     }

@@ -168,7 +168,7 @@ fn images_in_release_requires_same_digest() {
     assert!(report.help.contains("compass sync --on-existing-tag move"), "{}", report.help);
     facts.images.as_mut().unwrap()[0].in_release = Evidence::No(Statement::NotInSource);
     let help = guard(&evaluate(&facts), Guard::ImagesInRelease).help.clone();
-    assert!(help.contains("push the images to the source registry"), "{help}");
+    assert!(help.contains("push these images to the source registry"), "{help}");
     // The refusal is of the next command, which requests a step that is not possible yet.
     assert!(refusal(&status).0.contains("cannot be skipped"));
 }

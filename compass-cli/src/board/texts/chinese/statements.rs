@@ -213,7 +213,7 @@ pub(super) fn help(statement: &Statement) -> Option<String> {
 fn sync_help(missing: &[(ImageReference, Statement)]) -> &'static str {
     let is_any = |is_reason: fn(&Statement) -> bool| missing.iter().any(|(_, why)| is_reason(why));
     if is_any(|why| matches!(why, Statement::OtherDigest { .. })) {
-        "提升版本号；如需替换已有镜像，运行 `compass sync --on-existing-tag move`"
+        "提升版本号；如果还没有现场用过原来的镜像，也可以用 `compass sync --on-existing-tag move` 替换"
     } else if is_any(|why| matches!(why, Statement::NotInSource)) {
         "把这些镜像推送到源镜像仓库，以便比对"
     } else {
