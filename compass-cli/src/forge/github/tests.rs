@@ -86,7 +86,8 @@ async fn client_reads_all_pages() {
     assert_eq!(bodies.len(), 7);
     assert_eq!((bodies[0], bodies[6]), ("comment 0", "comment 6"));
     plan(&server, "GET", "/comments", Fault::ForeignPage, 1);
-    server.act(|forge| forge.comment(number, "alice", "another"));
+    // The first page changes, so that it is not answered from the cache.
+    server.act(|forge| forge.edit_comment(comments[0].id, "changed"));
     let error = shown(client.comments(number).await);
     assert!(error.contains("another server"), "{error}");
 }

@@ -107,7 +107,7 @@ fn facts(of: &Statement) -> String {
         }
         Statement::NoTag => "没有这个标签".to_owned(),
         Statement::OtherDigest { found, expected } => {
-            format!("摘要是 {found}，与源镜像仓库中的 {expected} 不同")
+            format!("摘要是 {}，与源镜像仓库中的 {} 不同", code(found), code(expected))
         }
         Statement::NotInSource => "源镜像仓库中没有该镜像，无法比对".to_owned(),
         Statement::SourceNotKnown(reason) => format!("无法查询源镜像仓库：{reason}"),
