@@ -20,7 +20,7 @@ use crate::global_args::GlobalArgs;
 use crate::rule_files::{READ_LIMIT, read_rule_files};
 
 use load::{read_policy, read_tree};
-pub(crate) use target::{Plugin, Target};
+pub(crate) use target::{Plugin, Target, TargetArgs};
 pub(crate) use target_image::TargetImage;
 
 /// The release repository: its files, its policy, and the tree that the rules read.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::markdown::to_markdown;
 use crate::display::{human_bytes, printable};
-use crate::error::{CliError, Result};
+use crate::error::Result;
 use crate::global_args::{Format, GlobalArgs};
 use crate::image_usage::open;
 use crate::output::{self, Output};
@@ -22,10 +22,12 @@ use crate::rule_gate::GateArgs;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The old and the new package: paths, or http, https, s3 or oss URLs. With `--published`, a target:
-    /// `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`
-    #[arg(required = true, num_args = 2, value_names = ["OLD", "NEW"])]
-    packages: Vec<String>,
+    /// The old package: a path, or an http, https, s3 or oss URL; with `--published`, the kind of a
+    /// target: `plugin`, `hotfix` or `product`
+    old: String,
+    /// The new package; with `--published`, the name of a plugin, ADDON-HOTFIXVERSION of a hotfix, or
+    /// the version of a product
+    new: String,
     /// Compares the last published bundle with the planned bundle of a target; no layer is read
     #[arg(long)]
     published: bool,
@@ -52,7 +54,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         true => {
             published::run(args, global, output).await.map(|(one, sides)| (one, Some(sides)))?
         }
-        false => (compare_packages(&args.packages, global, output).await?, None),
+        false => (compare_packages([&args.old, &args.new], global, output).await?, None),
     };
     match output.format {
         Format::Markdown => output::print(&to_markdown(&comparison, sides.as_ref())),
@@ -65,13 +67,10 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
 }
 
 async fn compare_packages(
-    addresses: &[String],
+    [old_address, new_address]: [&str; 2],
     global: &GlobalArgs,
     output: &Output,
 ) -> Result<Comparison> {
-    let [old_address, new_address] = addresses else {
-        return Err(CliError::usage("`diff` compares two packages"));
-    };
     let (old, new) = (open(old_address, global).await?, open(new_address, global).await?);
     let comparison = compare(&old, &new).await?;
     for (address, package) in [(old_address, &old), (new_address, &new)] {

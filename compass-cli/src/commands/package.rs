@@ -20,14 +20,13 @@ use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::packaging::{self, ImageOrigin, Options, PlannedBundle};
 use crate::registries::Registries;
-use crate::repository::Repository;
+use crate::repository::{Repository, TargetArgs};
 use crate::rule_gate::GateArgs;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The target: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`
-    #[arg(required = true, num_args = 2, value_names = ["KIND", "NAME"])]
-    target: Vec<String>,
+    #[command(flatten)]
+    target: TargetArgs,
     /// A directory, a file name ending in `.tar.gz`, a store such as `s3://bucket`, `-` for stdout,
     /// or a pipe
     #[arg(short, long, default_value = ".", value_name = "PATH or URL")]
@@ -82,7 +81,7 @@ impl Args {
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     let bucket = args.shard.open_bucket(args, global)?;
     let repository = Repository::open(global)?;
-    let release = repository.release_contents(&args.target)?;
+    let release = repository.release_contents(&args.target.words())?;
     repository.require_no_errors(&repository.files_below(&release.paths), &args.gate, output)?;
     let options = Options {
         origin: args.from.as_ref().map_or(ImageOrigin::Release, ImageOrigin::Other),

@@ -19,14 +19,13 @@ use crate::output::Output;
 use crate::packaging::{self, ImageOrigin, LastChange, Options, PlannedBundle, write_to_file};
 use crate::release_contents::ReleaseContents;
 use crate::release_steps::ReleaseSteps;
-use crate::repository::Repository;
+use crate::repository::{Repository, TargetArgs};
 use crate::rule_gate::GateArgs;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The target: `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`
-    #[arg(required = true, num_args = 2, value_names = ["KIND", "NAME"])]
-    target: Vec<String>,
+    #[command(flatten)]
+    target: TargetArgs,
     /// The store: `s3://bucket`, `oss://bucket` or `file:///path` [default: the policy's]
     #[arg(long, value_name = "URL")]
     to: Option<String>,
@@ -61,7 +60,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         args,
         steps: ReleaseSteps::new(&repository, global, output),
         store: &*store,
-        summary: Summary::new(args.target.join(" "), args.dry_run),
+        summary: Summary::new(args.target.words().join(" "), args.dry_run),
     };
     if let Err(error) = release.run_steps().await {
         return Err(release.summary.failed(error));
@@ -120,7 +119,7 @@ impl<'r> Release<'r> {
         let Args { target, gate, publication, .. } = self.args;
         self.summary.begin(Step::Check);
         let ReleaseSteps { repository, output, .. } = self.steps;
-        let checked = self.steps.check(target, gate)?;
+        let checked = self.steps.check(&target.words(), gate)?;
         let change = LastChange::read(repository, &checked.contents.paths, output)?;
         if !publication.allow_uncommitted {
             packaging::require_commit(change.commit.as_deref())?;
@@ -138,7 +137,7 @@ impl<'r> Release<'r> {
         self.summary.begin(Step::Sync);
         let dry_run = self.args.dry_run;
         let on_existing_tag = self.args.existing_tag.action();
-        let sums = self.steps.sync(&self.args.target, on_existing_tag, dry_run).await?;
+        let sums = self.steps.sync(&self.args.target.words(), on_existing_tag, dry_run).await?;
         let text = summary::describe_sync(&sums, dry_run);
         match sums.copied {
             0 => self.summary.skip(&text),

@@ -15,6 +15,21 @@ use crate::error::{CliError, Result};
 const TARGET_FORMS: &str =
     "a target is `plugin NAME`, `hotfix ADDON-HOTFIXVERSION` or `product VERSION`";
 
+/// The target of a command that takes exactly one.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TargetArgs {
+    /// The kind of the target: `plugin`, `hotfix` or `product`
+    kind: String,
+    /// The name of the plugin, ADDON-HOTFIXVERSION of the hotfix, or the version of the product
+    name: String,
+}
+
+impl TargetArgs {
+    pub(crate) fn words(&self) -> [String; 2] {
+        [self.kind.clone(), self.name.clone()]
+    }
+}
+
 /// A target as the command line names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target<'t> {

@@ -90,6 +90,20 @@ fn help_fits_small_terminal() {
 }
 
 #[test]
+fn help_after_first_argument_is_shown() {
+    for command in commands() {
+        let mut arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+        arguments.push("--help");
+        let help = stdout(&arguments);
+        if help.contains("\nArguments:\n") {
+            let value = if help.contains("<SHELL>") { "bash" } else { "localhost:5000" };
+            arguments.insert(command.len(), value);
+            assert_eq!(stdout(&arguments), help);
+        }
+    }
+}
+
+#[test]
 fn help_wraps_at_columns() {
     for command in ["queue", "review", "bot", "pr", "serve"] {
         let mut compass = Command::new(COMPASS);

@@ -22,7 +22,7 @@ pub(super) async fn run(
     output: &Output,
 ) -> Result<(Comparison, Sides)> {
     let repository = Repository::open(global)?;
-    let release = repository.release_contents(&args.packages)?;
+    let release = repository.release_contents(&[args.old.clone(), args.new.clone()])?;
     repository.require_no_errors(&repository.files_below(&release.paths), &args.gate, output)?;
     let store = args.store.as_ref().or(repository.policy.store.as_ref());
     let store = store.ok_or_else(|| {
