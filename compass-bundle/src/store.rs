@@ -9,7 +9,6 @@ mod min_speed;
 mod object;
 mod path;
 #[cfg(feature = "store")]
-mod plain_client;
 #[cfg(feature = "store")]
 mod range_stream;
 #[cfg(feature = "store")]

@@ -3,6 +3,7 @@
 //! TLS uses rustls with ring, and the trust store of the system. ring is set in the configuration of
 //! each client, so that the process-wide provider of rustls is neither needed nor changed.
 
+pub(crate) mod plain_client;
 mod retry_after;
 mod system_verifier;
 

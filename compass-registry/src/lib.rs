@@ -84,6 +84,8 @@ pub use verify::VerifiedBlob;
 #[doc(hidden)]
 pub mod internal {
     pub use crate::buffer_pool::{BufferPool, PooledBuffer};
+    #[cfg(feature = "http")]
+    pub use crate::http::plain_client::PlainClient;
     pub use crate::image_manifest::{MAX_IMAGE_MANIFESTS_BYTES, media_type_of, sniff_media_type};
     pub use crate::index_images::MAX_INDEX_DEPTH;
     pub use crate::range_fetch::{LOCAL_LINK_BPS, Throughput, ThroughputMeter};

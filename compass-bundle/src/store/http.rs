@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use compass_registry::http::{HttpOptions, retry_after};
+use compass_registry::internal::PlainClient;
 use compass_registry::{Digest, RetryPolicy, RetryableError};
 use futures_util::stream::BoxStream;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
@@ -14,7 +15,6 @@ use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::Error;
 use crate::read::{BundleSource, MAX_CHECKSUM, remote_checksum};
-use crate::store::plain_client::PlainClient;
 use crate::store::range_stream::{RangeResponses, stream_range};
 use crate::store::redact_url;
 use crate::write::CHECKSUM_END;
@@ -42,7 +42,8 @@ impl HttpFile {
         let shown = redact_url(address);
         let url: Url = address.parse().map_err(|_| Error::invalid_address(address, "not a URL"))?;
         let client = client(policy).map_err(|error| Error::store("read", &shown, error))?;
-        let plain = PlainClient::for_url(url.as_str(), policy.idle_timeout);
+        let plain =
+            PlainClient::for_url(url.as_str(), &HttpOptions::default(), policy.idle_timeout);
         let mut file = Self { client, plain, url, shown, size: 0, policy: *policy };
         let response = policy.run(|| file.get(0..1)).await?;
         file.size = total_size(&response)

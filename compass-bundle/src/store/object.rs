@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use compass_registry::http::Proxy;
+use compass_registry::internal::PlainClient;
 use compass_registry::{ImageSource, Progress};
 use reqwest::redirect::Policy;
 
@@ -44,7 +45,6 @@ use super::{
 };
 use crate::format::document::BundleDocument;
 use crate::read::LocalFile;
-use crate::store::plain_client::PlainClient;
 use crate::{Bundle, BundlePlan, Error, WriteOptions};
 
 /// A bucket, or a prefix of keys in it.
@@ -232,14 +232,11 @@ fn connect(address: &str, options: &StoreOptions) -> Result<(Client, ObjectAddre
     Ok((client, address))
 }
 
-/// Creates the client for long responses, unless the options set how requests are sent.
+/// Creates the client for long responses, if it can send requests to the endpoint.
 fn plain_client(settings: &Settings, options: &StoreOptions) -> Option<PlainClient> {
-    if options.http.client.is_some() || matches!(options.http.proxy, Proxy::Url(_)) {
-        return None;
-    }
     let endpoint = &settings.endpoint;
     let url = format!("{}://{}/", endpoint.scheme(), endpoint.authority);
-    PlainClient::for_url(&url, options.retry.idle_timeout)
+    PlainClient::for_url(&url, &options.http, options.retry.idle_timeout)
 }
 
 /// Creates the HTTP client of a bucket.

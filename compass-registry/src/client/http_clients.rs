@@ -1,10 +1,13 @@
 //! The HTTP clients for the registry, its token service, and the hosts that it redirects to.
 
+use std::time::Duration;
+
 use reqwest::Url;
 use reqwest::redirect::Policy;
 
 use crate::Error;
 use crate::connect_retry::ConnectRetry;
+use crate::http::plain_client::PlainClient;
 use crate::http::{HttpOptions, TrustStore, build};
 
 /// The HTTP clients for the registry and for the hosts that it redirects to.
@@ -12,6 +15,8 @@ use crate::http::{HttpOptions, TrustStore, build};
 pub(super) struct HttpClients {
     registry: ClientPair,
     external: ClientPair,
+    /// Sends the `GET` requests to the registry, if it can, so that all of them share connections.
+    plain: Option<PlainClient>,
 }
 
 /// The kind of host that a request is sent to.
@@ -41,23 +46,30 @@ struct ClientPair {
 }
 
 impl HttpClients {
-    /// Creates the clients for a registry with or without TLS.
+    /// Creates the clients for the registry at a URL. `limit` is the time limit of a response without
+    /// its body.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] if an option is invalid.
-    pub(super) fn new(options: &HttpOptions, plain_http: bool) -> Result<Self, Error> {
+    pub(super) fn new(options: &HttpOptions, url: &Url, limit: Duration) -> Result<Self, Error> {
         if let Some(own) = &options.client {
             let pair = ClientPair { api: own.clone(), blob: own.clone() };
-            return Ok(Self { registry: pair.clone(), external: pair });
+            return Ok(Self { registry: pair.clone(), external: pair, plain: None });
         }
-        let trust = TrustStore::new(options)?;
+        let (trust, plain_http) = (TrustStore::new(options)?, url.scheme() == "http");
         let registry = ClientPair::new(options, &trust, plain_http)?;
         // A client certificate identifies the user, so only the registry gets it.
         let external = match &options.client_cert_pem {
             Some(_) => ClientPair::new(&options.clone().client_cert_pem(None), &trust, plain_http)?,
             None => registry.clone(),
         };
-        Ok(Self { registry, external })
+        let plain = PlainClient::for_url(url.as_str(), options, limit);
+        Ok(Self { registry, external, plain: plain.filter(|_| options.read_timeout.is_none()) })
+    }
+
+    /// Returns the client that reads from the registry in bounded memory, if it can.
+    pub(super) fn plain(&self) -> Option<&PlainClient> {
+        self.plain.as_ref()
     }
 
     /// Returns the client for an origin and a kind of traffic.

@@ -107,7 +107,7 @@ impl Transport {
             // A remote proxy cannot reach this machine by a loopback name.
             http.proxy = Proxy::None;
         }
-        let clients = HttpClients::new(&http, scheme == "http")?;
+        let clients = HttpClients::new(&http, &base, retry.idle_timeout)?;
         Ok(Self(Arc::new(Inner {
             host: host.to_owned(),
             base,

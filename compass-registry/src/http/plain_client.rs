@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use compass_registry::http::HttpOptions;
-use http::header::{HeaderMap, USER_AGENT};
+use http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::proxy::matcher::Matcher;
-use hyper_util::rt::TokioExecutor;
-use reqwest::{Body, Response};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use reqwest::{Body, Response, ResponseBuilderExt as _, Url};
 use tokio::time::timeout;
+
+use super::{HttpOptions, Proxy};
+use crate::error::connection::ConnectionError;
 
 /// The maximum size of a read in bytes.
 const MAX_READ: usize = 64 << 10;
@@ -25,51 +27,94 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// configured, and a transfer holds three such parts. TLS limits a read to 16 KiB. Requests that are
 /// encrypted or go through a proxy need a client of `reqwest`.
 #[derive(Debug, Clone)]
-pub(super) struct PlainClient {
+pub struct PlainClient {
     client: Client<HttpConnector, Empty<Bytes>>,
+    user_agent: HeaderValue,
     /// The time limit for a response without its body.
     limit: Duration,
 }
 
 impl PlainClient {
-    /// Creates a client for a server. Returns `None` if it cannot send requests to this URL.
-    pub(super) fn for_url(url: &str, limit: Duration) -> Option<Self> {
+    /// Creates a client for the server of a URL. Returns `None` if it cannot send requests to this
+    /// URL with these options.
+    pub fn for_url(url: &str, options: &HttpOptions, limit: Duration) -> Option<Self> {
         let url: http::Uri = url.parse().ok()?;
         let has_login = url.authority()?.as_str().contains('@');
-        if url.scheme_str() != Some("http") || has_login {
+        if url.scheme_str() != Some("http") || has_login || options.client.is_some() {
             return None;
         }
-        if Matcher::from_system().intercept(&url).is_some() {
+        let has_proxy = match options.proxy {
+            Proxy::None => false,
+            Proxy::Environment => Matcher::from_system().intercept(&url).is_some(),
+            Proxy::Url(_) => true,
+        };
+        if has_proxy {
             return None;
         }
         let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(limit));
+        connector.set_connect_timeout(Some(options.connect_timeout.min(limit)));
         connector.set_nodelay(true);
         let mut builder = Client::builder(TokioExecutor::new());
-        let client = builder.http1_max_buf_size(MAX_READ).build(connector);
-        Some(Self { client, limit })
+        builder.pool_timer(TokioTimer::new()).http1_max_buf_size(MAX_READ);
+        let user_agent = options.user_agent.parse().ok()?;
+        Some(Self { client: builder.build(connector), user_agent, limit })
     }
 
-    /// Sends a GET request. Redirects are not followed.
-    pub(super) async fn get(&self, url: &str, headers: HeaderMap) -> Result<Response, Failure> {
+    /// Sends a GET request to the server. Redirects are not followed.
+    ///
+    /// # Errors
+    /// The error of the connection, which does not contain the URL.
+    pub async fn get(&self, url: &str, headers: HeaderMap) -> Result<Response, Failure> {
         let mut request = http::Request::get(url).body(Empty::new())?;
         *request.headers_mut() = headers;
-        request.headers_mut().insert(USER_AGENT, HttpOptions::default().user_agent.parse()?);
-        let response = timeout(self.limit, self.client.request(request)).await??;
-        Ok(Response::from(response.map(Body::wrap)))
+        request.headers_mut().insert(USER_AGENT, self.user_agent.clone());
+        let response = timeout(self.limit, self.client.request(request)).await?;
+        let response =
+            response.map_err(|error| ConnectionError::new(!error.is_connect(), error))?;
+        let (head, body) = response.into_parts();
+        let mut response =
+            http::Response::builder().url(Url::parse(url)?).body(Body::wrap(body))?;
+        (*response.status_mut(), *response.headers_mut()) = (head.status, head.headers);
+        *response.version_mut() = head.version;
+        Ok(Response::from(response))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Secret;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    fn accepts(url: &str, options: &HttpOptions) -> bool {
+        PlainClient::for_url(url, options, LIMIT).is_some()
+    }
 
     #[test]
     fn for_url_accepts_plain_urls_only() {
-        let accepts = |url| PlainClient::for_url(url, Duration::from_secs(1)).is_some();
-        assert!(accepts("http://127.0.0.1:9000/bundle.tar.gz?versionId=1"));
+        let options = HttpOptions::default();
+        assert!(accepts("http://127.0.0.1:9000/bundle.tar.gz?versionId=1", &options));
         for url in ["https://127.0.0.1/a", "http://me:hunter2@127.0.0.1/a", "/a", "http://"] {
-            assert!(!accepts(url), "{url}");
+            assert!(!accepts(url, &options), "{url}");
         }
+    }
+
+    #[test]
+    fn for_url_other_client_or_proxy_is_refused() {
+        let url = "http://127.0.0.1:9000/";
+        let proxy = Proxy::Url(Secret::new("http://proxy.example:3128"));
+        assert!(!accepts(url, &HttpOptions::default().proxy(proxy)));
+        let own = HttpOptions::default().build().unwrap();
+        assert!(!accepts(url, &HttpOptions::default().client(Some(own))));
+        assert!(accepts(url, &HttpOptions::default().proxy(Proxy::None)));
+    }
+
+    #[tokio::test]
+    async fn get_unreachable_server_names_cause() {
+        let client = PlainClient::for_url("http://127.0.0.1:1/", &HttpOptions::default(), LIMIT);
+        let url = "http://127.0.0.1:1/secret";
+        let failure = client.unwrap().get(url, HeaderMap::new()).await.unwrap_err();
+        assert!(failure.to_string().contains("refused"), "{failure}");
     }
 }

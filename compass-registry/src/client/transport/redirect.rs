@@ -1,6 +1,8 @@
 //! Redirects, and locations in responses.
 
-use reqwest::header::{HeaderValue, LOCATION};
+use std::time::Instant;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
 use super::{Request, Transport};
@@ -76,28 +78,49 @@ impl Transport {
         url: &Url,
         authorization: Option<&Secret>,
     ) -> Result<Response, Error> {
-        let traffic = if request.is_blob { Traffic::Blob } else { Traffic::Api };
-        let http = self.0.clients.client_for(self.origin_of(url), traffic);
-        let mut builder =
-            http.request(request.method.clone(), url.clone()).headers(request.headers.clone());
+        let mut headers = request.headers.clone();
         if let Some(value) = self.authorization(url, authorization) {
-            builder = builder.header("authorization", value);
-        }
-        if !request.body.is_empty() || request.method == Method::POST {
-            builder = builder.body(request.body.clone());
+            headers.insert(AUTHORIZATION, value);
         }
         let turn = self.0.rate_limiter.acquire().await;
         let turn = turn.map_err(|slow| self.unreachable(request, url, slow))?;
         let timeout = request.timeout.unwrap_or(self.0.retry.idle_timeout);
-        let response = match tokio::time::timeout(timeout, builder.send()).await {
-            Ok(response) => response.map_err(|error| self.unreachable(request, url, error))?,
-            Err(elapsed) => return Err(self.unreachable(request, url, elapsed)),
-        };
+        let sent = Instant::now();
+        let response =
+            match tokio::time::timeout(timeout, self.dispatch(request, url, headers)).await {
+                Ok(response) => response?,
+                Err(elapsed) => return Err(self.unreachable(request, url, elapsed)),
+            };
         // Update the limiter before releasing the permit, so that the next waiter sees it.
         self.0.rate_limiter.observe(&response);
         drop(turn);
+        self.0.parts.observe_response(sent.elapsed());
         self.log(request, &response);
         Ok(response)
+    }
+
+    /// Sends a request with the client that fits it.
+    async fn dispatch(
+        &self,
+        request: &Request,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<Response, Error> {
+        let Request { method, body, is_blob, .. } = request;
+        if *method == Method::GET
+            && self.is_registry_origin(url)
+            && let Some(plain) = self.0.clients.plain()
+        {
+            let response = plain.get(url.as_str(), headers).await;
+            return response.map_err(|error| self.unreachable(request, url, error));
+        }
+        let traffic = if *is_blob { Traffic::Blob } else { Traffic::Api };
+        let http = self.0.clients.client_for(self.origin_of(url), traffic);
+        let mut builder = http.request(method.clone(), url.clone()).headers(headers);
+        if !body.is_empty() || *method == Method::POST {
+            builder = builder.body(body.clone());
+        }
+        builder.send().await.map_err(|error| self.unreachable(request, url, error))
     }
 
     /// Logs a request and its status.

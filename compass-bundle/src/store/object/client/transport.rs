@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use compass_registry::http::retry_after;
+use compass_registry::internal::PlainClient;
 use compass_registry::{Error as RegistryError, RetryPolicy};
 use futures_util::stream;
 use http::header::{CONTENT_LENGTH, HeaderMap};
@@ -22,7 +23,6 @@ use super::signer::Signer;
 use crate::Error;
 use crate::read::BundleSource as _;
 use crate::store::min_speed::TooSlow;
-use crate::store::plain_client::PlainClient;
 
 /// Bytes per chunk of a sent body.
 pub(in super::super) const BODY_CHUNK: u64 = 256 << 10;
