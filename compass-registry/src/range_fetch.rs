@@ -1,12 +1,15 @@
 //! Options for reading a blob in several ranges at once, and a meter that decides whether that
 //! helps.
 
+mod link;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::link::Link;
 use crate::buffer_pool::{BufferPool, PooledBuffer};
 
 /// Options for reading large blobs in ranges. Some ranges are prefetched over more connections.
@@ -57,41 +60,8 @@ pub struct ThroughputMeter {
     throughput: Option<Throughput>,
 }
 
-/// The properties of the connections to a source.
-#[derive(Debug, Clone, Copy, Default)]
-struct Link {
-    /// The shortest time from a request to its first bytes. It includes one round trip.
-    latency: Option<Duration>,
-    /// The throughput of one slow connection, in bytes per second.
-    throughput: u64,
-}
-
-/// The duration of the transfer of a range, in round trips. A connection is idle for one round trip
-/// between two ranges.
-const ROUND_TRIPS: u32 = 8;
-
-/// The maximum length of a range in bytes. A process that is killed fetches the unfinished ranges
-/// again.
-const MAX_RANGE_LEN: u64 = 16 << 20;
-
-impl Link {
-    /// Returns the length in bytes of a range whose transfer takes [`ROUND_TRIPS`]; 0 if the link
-    /// is not known.
-    fn range_len(self) -> u64 {
-        let time = self.latency.unwrap_or_default() * ROUND_TRIPS;
-        let bytes = u128::from(self.throughput) * time.as_micros() / 1_000_000;
-        u64::try_from(bytes).unwrap_or(MAX_RANGE_LEN).min(MAX_RANGE_LEN)
-    }
-
-    /// Records a sample of a slow connection. The latencies of other requests do not count, because
-    /// a cache may have answered them.
-    fn observe(&mut self, latency: Option<Duration>, bytes: u64, waited: Duration) {
-        self.latency = self.latency.into_iter().chain(latency).min();
-        let micros = waited.as_micros().max(1);
-        let sample = u128::from(bytes) * 1_000_000 / micros;
-        self.throughput = u64::try_from(sample).unwrap_or(u64::MAX);
-    }
-}
+/// The size in bytes of a blob that is worth more connections before the first is measured.
+const LARGE_BLOB: u64 = 32 << 20;
 
 /// The length in bytes of a range that is requested over one fast connection.
 const SEQUENTIAL_WINDOW: u64 = 64 << 20;
@@ -105,6 +75,14 @@ const MIN_SAMPLE: Duration = Duration::from_millis(25);
 const MIN_FAST_SAMPLE: u64 = 8 << 20;
 
 impl ThroughputMeter {
+    /// Creates the meter of the first connection that reads a blob of `size` bytes. The connection is
+    /// assumed to be slow if the blob is large and the source is distant.
+    pub fn for_blob(size: u64, options: Option<&RangeOptions>) -> Self {
+        let is_slow =
+            size >= LARGE_BLOB && options.is_some_and(|options| options.link().is_distant());
+        Self { throughput: is_slow.then_some(Throughput::NeedsParallelism), ..Self::default() }
+    }
+
     /// Returns the number of bytes to request next if other ranges are buffered in memory. This is
     /// one range, unless the connection is known to saturate the link.
     pub fn next_range_len(&self, options: &RangeOptions) -> u64 {
@@ -192,9 +170,9 @@ const DEFAULT_SEQUENTIAL_BPS: u64 = 62_500_000;
 pub const LOCAL_LINK_BPS: u64 = 250_000_000;
 
 impl Default for RangeOptions {
-    /// Ranges of 2 MiB over twelve connections.
+    /// Ranges of 1.5 MiB over sixteen connections.
     fn default() -> Self {
-        Self::new(2 << 20, 12)
+        Self::new(3 << 19, 16)
     }
 }
 
@@ -222,6 +200,11 @@ impl RangeOptions {
     #[must_use]
     pub fn sequential_above(self, bytes_per_second: u64) -> Self {
         Self { sequential_bps: bytes_per_second, ..self }
+    }
+
+    /// Records the time from a request to its response.
+    pub(crate) fn observe_response(&self, time: Duration) {
+        self.link().observe_response(time);
     }
 
     /// Adds bytes that a connection received, and returns the total of all connections.
@@ -265,6 +248,7 @@ impl RangeOptions {
 
 #[cfg(test)]
 mod tests {
+    use super::link::far;
     use super::*;
 
     fn sample(
@@ -294,40 +278,17 @@ mod tests {
         assert_eq!(alone, Some(Throughput::NeedsParallelism), "the others have ended");
     }
 
-    /// Forty megabytes per second over a link with round trips of 50 ms.
-    fn far() -> Link {
-        let mut link = Link::default();
-        for latency in [100, 50, 70] {
-            let latency = Some(Duration::from_millis(latency));
-            link.observe(latency, 1_000_000, Duration::from_millis(25));
-        }
-        link
-    }
-
-    #[test]
-    fn link_range_len_takes_eight_round_trips() {
-        assert_eq!(Link::default().range_len(), 0, "nothing is known");
-        assert_eq!(far().range_len(), 8 * 40_000_000 / 20);
-    }
-
-    #[test]
-    fn link_range_len_is_limited() {
-        let mut link = Link::default();
-        link.observe(Some(Duration::from_secs(1)), u64::MAX, Duration::ZERO);
-        assert_eq!(link.range_len(), MAX_RANGE_LEN);
-    }
-
     #[test]
     fn unbuffered_range_len_distributes_remaining_bytes() {
         let (meter, options) = (ThroughputMeter::default(), RangeOptions::default());
         let length = |remaining| meter.next_unbuffered_range_len(&options, remaining);
-        assert_eq!(length(u64::MAX), 2 << 20, "nothing is known");
+        assert_eq!(length(u64::MAX), options.range_len(), "nothing is known");
         *options.link() = far();
         let all = std::iter::from_fn(|| options.try_acquire_connection());
         let permits: Vec<_> = all.collect();
         assert_eq!(length(1 << 30), 16_000_000);
-        assert_eq!(length(72_000_000), 6_000_000);
-        assert_eq!(length(1), 2 << 20);
+        assert_eq!(length(16 * 6_000_000), 6_000_000);
+        assert_eq!(length(1), options.range_len());
         drop(permits);
         assert_eq!(length(12_000_000), 12_000_000, "a single connection");
     }
@@ -356,6 +317,17 @@ mod tests {
     }
 
     #[test]
+    fn meter_for_large_blob_of_distant_source_needs_parallelism() {
+        let options = RangeOptions::default();
+        let throughput = |size| ThroughputMeter::for_blob(size, Some(&options)).throughput();
+        assert_eq!(throughput(LARGE_BLOB), None, "nothing is known");
+        options.observe_response(Duration::from_millis(50));
+        assert_eq!(throughput(LARGE_BLOB), Some(Throughput::NeedsParallelism));
+        assert_eq!(throughput(LARGE_BLOB - 1), None);
+        assert_eq!(ThroughputMeter::for_blob(LARGE_BLOB, None).throughput(), None);
+    }
+
+    #[test]
     fn meter_late_fast_connection_saturates_link() {
         let (mut meter, options) = (ThroughputMeter::default(), RangeOptions::default());
         let latency = Duration::from_secs(10);
@@ -372,7 +344,7 @@ mod tests {
         meter.start_request();
         meter.record(1, Duration::from_millis(50), &options);
         meter.record(1_000_000, MIN_SAMPLE, &options);
-        assert_eq!(meter.next_range_len(&options), 2 << 20);
+        assert_eq!(meter.next_range_len(&options), options.range_len());
         assert_eq!(meter.next_unbuffered_range_len(&options, 1 << 30), 16_000_000);
     }
 }

@@ -34,8 +34,8 @@ const STEP: usize = 16 << 10;
 const CAPACITY: usize = CHUNK + STEP + 64;
 
 /// The distance in bytes between the first missing byte of a blob and the ranges that are fetched.
-/// A killed run fetches these ranges again. It is twice the ranges of all slow connections, so that
-/// they continue while one lags.
+/// A killed run fetches these ranges again. It is more than the ranges of all slow connections, so
+/// that they continue while one lags.
 const MAX_AHEAD: u64 = 384 << 20;
 
 /// The stage that fetches blobs.
@@ -141,7 +141,8 @@ impl BlobFetch {
         let unrequested = self.pending().len();
         self.stage.concurrency.started(unrequested);
         self.stage.unrequested_bytes.fetch_add(unrequested, Ordering::Relaxed);
-        let (mut meter, mut helpers) = (ThroughputMeter::default(), JoinSet::new());
+        let mut meter = ThroughputMeter::for_blob(unrequested, self.range_options());
+        let mut helpers = JoinSet::new();
         // Request an empty blob as well, to verify that the source has it.
         if self.blob.descriptor.size == 0 {
             return self.fetch_range(0..0, &mut meter, Some(&mut helpers)).await;
@@ -152,6 +153,7 @@ impl BlobFetch {
                 // limit is reached.
                 let _connection =
                     self.range_options().and_then(RangeOptions::try_acquire_connection);
+                self.add_helpers(meter.throughput(), &mut helpers);
                 self.fetch_range(range, &mut meter, Some(&mut helpers)).await?;
                 continue;
             }
@@ -259,11 +261,9 @@ impl BlobFetch {
         if let Some(range) = &range {
             unrequested_bytes.fetch_sub(range.end - range.start, Ordering::Relaxed);
         }
-        let has_more = range.is_some() && pending.has_range(self.written());
-        let mut unrequested = self.stage.unrequested();
-        match has_more {
-            true => unrequested.insert(self.number),
-            false => unrequested.remove(&self.number),
+        match range.is_some() && pending.has_range(self.written()) {
+            true => self.stage.unrequested().insert(self.number),
+            false => self.stage.unrequested().remove(&self.number),
         };
         range
     }
