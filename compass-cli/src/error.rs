@@ -60,6 +60,11 @@ impl CliError {
         Self::new(exit, "interrupted")
     }
 
+    /// Whether a signal ended the command, or a program that it ran.
+    pub(crate) fn is_interruption(&self) -> bool {
+        matches!(self.exit, 129 | 130 | 143)
+    }
+
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(escaped(hint.into())), ..self }
     }

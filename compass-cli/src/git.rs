@@ -173,6 +173,7 @@ pub(crate) fn commit_all(directory: &Path, tag: &str) -> Result<()> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(command::spawn_error(&error)),
             Ok(output) if !output.status.success() => {
+                command::require_exit(output.status)?;
                 return Err(command::git_error(&output, directory));
             }
             Ok(_) => {}

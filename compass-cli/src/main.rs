@@ -43,7 +43,7 @@ use clap::Parser as _;
 use cli::{Cli, Command};
 use error::CliError;
 use output::Output;
-use signals::interruption;
+use signals::Interruptions;
 
 /// How long the process waits for background tasks before it exits.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
@@ -62,8 +62,11 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return output.fail(&CliError::external(&error)),
     };
-    runtime.block_on(async { signals::ignore_file_size_limit() });
-    runtime.spawn(force_exit(output.clone()));
+    let (mut interruptions, forced) = runtime.block_on(async {
+        signals::ignore_file_size_limit();
+        (Interruptions::listen(), Interruptions::listen())
+    });
+    runtime.spawn(force_exit(forced, output.clone()));
     let is_server = cli.command.is_server();
     let result = runtime.block_on(async {
         if cli.command.handles_signals() {
@@ -72,11 +75,15 @@ fn main() -> ExitCode {
         tokio::select! {
             result = commands::run(&cli, &output) => result,
             // A signal is the regular end of a server.
-            error = interruption() => match is_server {
+            error = interruptions.next() => match is_server {
                 true => Ok(ExitCode::SUCCESS),
-                false => Err(error.hint(cli.command.interruption_hint())),
+                false => Err(error),
             },
         }
+    });
+    let result = result.map_err(|error| match error.is_interruption() {
+        true => error.hint(cli.command.interruption_hint()),
+        false => error,
     });
     if result.is_err() {
         let ended = async { tokio::time::timeout(SHUTDOWN_GRACE, background_tasks_ended()).await };
@@ -102,11 +109,11 @@ async fn background_tasks_ended() {
 }
 
 /// Exits the process if it still runs some seconds after a signal, for example blocked on a disk.
-async fn force_exit(output: Output) {
-    let error = interruption().await;
+async fn force_exit(mut interruptions: Interruptions, output: Output) {
+    let error = interruptions.next().await;
     tokio::select! {
         () = tokio::time::sleep(FORCED_EXIT) => {}
-        _ = interruption() => tokio::time::sleep(2 * SHUTDOWN_GRACE).await,
+        _ = interruptions.next() => tokio::time::sleep(2 * SHUTDOWN_GRACE).await,
     }
     output.fail(&error);
     std::process::exit(error.exit.into());

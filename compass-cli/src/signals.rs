@@ -13,30 +13,44 @@ pub(crate) fn ignore_file_size_limit() {
     }
 }
 
-/// Waits for a signal that ends the process.
-pub(crate) async fn interruption() -> CliError {
-    let terminate = listen(SignalKind::terminate());
-    // `nohup` starts a program with SIGHUP ignored, which a handler must not undo.
-    let hangup = async {
-        match is_ignored(rustix::process::Signal::HUP) {
-            true => std::future::pending().await,
-            false => next(listen(SignalKind::hangup())).await,
+/// The signals that end the process, received since this was created.
+pub(crate) struct Interruptions {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+    hangup: Option<Signal>,
+}
+
+impl Interruptions {
+    /// Starts to listen. A listener created after a blocking call would miss the signals before.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub(crate) fn listen() -> Self {
+        let listen = |kind| signal(kind).ok();
+        Self {
+            interrupt: listen(SignalKind::interrupt()),
+            terminate: listen(SignalKind::terminate()),
+            // `nohup` starts a program with SIGHUP ignored, which a handler must not undo.
+            hangup: match is_ignored(rustix::process::Signal::HUP) {
+                true => None,
+                false => listen(SignalKind::hangup()),
+            },
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => CliError::interrupted(130),
-        () = next(terminate) => CliError::interrupted(143),
-        () = hangup => CliError::interrupted(129),
+    }
+
+    /// Waits for a signal.
+    pub(crate) async fn next(&mut self) -> CliError {
+        tokio::select! {
+            () = next(&mut self.interrupt) => CliError::interrupted(130),
+            () = next(&mut self.terminate) => CliError::interrupted(143),
+            () = next(&mut self.hangup) => CliError::interrupted(129),
+        }
     }
 }
 
-fn listen(kind: SignalKind) -> Option<Signal> {
-    signal(kind).ok()
-}
-
-async fn next(signal: Option<Signal>) {
+async fn next(signal: &mut Option<Signal>) {
     match signal {
-        Some(mut signal) => drop(signal.recv().await),
+        Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,
     }
 }

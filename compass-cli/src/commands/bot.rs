@@ -16,7 +16,7 @@ use crate::fs::state_directory;
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
 use crate::pull_request::Reviewer;
-use crate::signals::interruption;
+use crate::signals::Interruptions;
 
 /// The number of pull requests that are looked at at once without `--jobs`.
 const DEFAULT_JOBS: usize = 2;
@@ -81,7 +81,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         },
     );
     // A signal is the regular end of a server.
-    interruption().await;
+    Interruptions::listen().next().await;
     output.status("stopping");
     bot.stop().await;
     Ok(ExitCode::SUCCESS)

@@ -2,8 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use super::{Git, quoted};
 use crate::error::{CliError, Result};
@@ -88,9 +89,7 @@ impl Environment {
     /// returns the root of the work tree.
     pub(super) fn resolve(mut self, root: &Path) -> Result<(PathBuf, Self)> {
         let rev_parse = |option: &str| -> Result<PathBuf> {
-            let mut command = self.command();
-            let output =
-                command.args(["rev-parse", option]).output().map_err(|e| spawn_error(&e))?;
+            let output = output(self.command().args(["rev-parse", option]))?;
             if !output.status.success() {
                 return Err(git_error(&output, root).hint("unset `GIT_DIR`, or use `--repo DIR`"));
             }
@@ -143,7 +142,7 @@ impl Git {
         &self,
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<Output> {
-        self.command().args(arguments).output().map_err(|error| spawn_error(&error))
+        output(self.command().args(arguments))
     }
 
     /// Runs git; returns its standard output.
@@ -177,6 +176,7 @@ impl Git {
         let output = child.wait_with_output().map_err(|error| spawn_error(&error))?;
         // If git did not read everything, its output or exit status shows that.
         let _ = writer.join();
+        require_exit(output.status)?;
         match output.status.success() {
             true => Ok(output.stdout),
             false => Err(self.git_error(&output)),
@@ -223,6 +223,30 @@ pub(super) fn git_error(output: &Output, directory: &Path) -> CliError {
             quoted(directory)
         ),
     )
+}
+
+/// Runs git; returns its output for any exit status.
+///
+/// # Errors
+/// If git does not run, or a signal ends it: then its output may be incomplete.
+pub(super) fn output(command: &mut Command) -> Result<Output> {
+    let output = command.output().map_err(|error| spawn_error(&error))?;
+    require_exit(output.status)?;
+    Ok(output)
+}
+
+/// Fails if a signal ended git. Ctrl-C at a terminal ends it, too.
+pub(super) fn require_exit(status: ExitStatus) -> Result<()> {
+    match status.signal() {
+        None => Ok(()),
+        Some(signal @ (1 | 2 | 15)) => {
+            let exit = u8::try_from(128 + signal).unwrap_or(u8::MAX);
+            Err(CliError::interrupted(exit))
+        }
+        Some(_) => Err(CliError::usage(format!("git was ended by {status}"))
+            .into_external()
+            .hint("run the command again; the system may have been short of memory")),
+    }
 }
 
 /// The error if git cannot be started.

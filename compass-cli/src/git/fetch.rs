@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use super::command::require_exit;
 use super::limited_run::{Ended, run_within};
 use super::private_clone::{BASE, HEAD, PullRefs};
 use super::{Git, first_line};
@@ -45,7 +46,8 @@ impl Git {
         let attempt = self.command_hint(&format!("fetch origin refs/pull/{number}/head"));
         match run_within(command, limit)? {
             Ended::Exited(status, _) if status.success() => Ok(()),
-            Ended::Exited(_, message) => {
+            Ended::Exited(status, message) => {
+                require_exit(status)?;
                 // The URL can contain a password, so the message does not have it.
                 let reason = message.replace(url, "origin");
                 Err(failed().with_cause(reason.trim()).hint(format!("try it: {attempt}")))

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 
 use compass_manifest::EntryKind;
 use compass_registry::{Algorithm, Hasher};
+use rustix::process::Signal;
 use sha1::{Digest as _, Sha1};
 
 use super::Git;
-use super::command::spawn_error;
+use super::command::{output, require_exit, spawn_error};
 use super::work_tree::nul_separated;
 use crate::error::{CliError, Result};
 
@@ -71,7 +73,7 @@ impl Git {
     fn read_tree(&self, commit: &str) -> Result<BTreeMap<Vec<u8>, Entry>> {
         let mut command = self.command();
         command.args(["ls-tree", "-r", "-z", "--full-tree", commit]).args(self.pathspec());
-        let output = command.output().map_err(|error| spawn_error(&error))?;
+        let output = output(&mut command)?;
         if !output.status.success() {
             return Err(self.partial_clone_error().unwrap_or_else(|| self.git_error(&output)));
         }
@@ -91,10 +93,12 @@ impl Git {
         self.cat_file(objects, |reader, size| {
             let mut bytes = Vec::new();
             reader.by_ref().take(size.min(limit)).read_to_end(&mut bytes)?;
-            let rest = size - bytes.len() as u64;
             // A newline follows the content.
-            std::io::copy(&mut reader.by_ref().take(rest + 1), &mut std::io::sink())?;
-            Ok(bytes)
+            let rest = size - bytes.len() as u64 + 1;
+            match std::io::copy(&mut reader.by_ref().take(rest), &mut std::io::sink())? {
+                skipped if skipped == rest => Ok(bytes),
+                _ => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            }
         })
     }
 
@@ -128,7 +132,7 @@ impl Git {
         };
         let mut reader =
             BufReader::new(stdout.ok_or_else(|| broken(&std::io::ErrorKind::BrokenPipe.into()))?);
-        let result = objects.iter().try_for_each(|object| {
+        let result: Result<()> = objects.iter().try_for_each(|object| {
             let mut header = String::new();
             reader.read_line(&mut header).map_err(|error| broken(&error))?;
             let size = header.trim_end().rsplit(' ').next().and_then(|size| size.parse().ok());
@@ -136,10 +140,18 @@ impl Git {
             contents.push(read(&mut reader, size).map_err(|error| broken(&error))?);
             Ok(())
         });
+        // After an error, a closed pipe ends git.
         drop(reader);
-        // Git exits when its pipes are closed.
-        let _ = (writer.join(), child.wait());
-        result.map(|()| contents)
+        let _ = writer.join();
+        let status = child.wait().map_err(|error| spawn_error(&error))?;
+        if status.signal() != Some(Signal::PIPE.as_raw()) {
+            require_exit(status)?;
+        }
+        result?;
+        match status.success() {
+            true => Ok(contents),
+            false => Err(broken(&std::io::Error::other(status.to_string()))),
+        }
     }
 
     pub(super) fn missing_object(&self, object: &str) -> CliError {

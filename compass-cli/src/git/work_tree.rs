@@ -9,7 +9,7 @@ use std::path::Path;
 use compass_manifest::EntryKind;
 
 use super::Git;
-use super::command::spawn_error;
+use super::command::output;
 use super::objects::{Entry, kind_of_mode};
 use crate::error::Result;
 
@@ -112,8 +112,7 @@ impl Git {
         let mut command = self.command();
         command.args(COMPARISON).arg(commit).args(pathspec);
         // Git updates the index for files whose time changed.
-        let output = command.env("GIT_INDEX_FILE", self.index_copy()?).output();
-        let output = output.map_err(|error| spawn_error(&error))?;
+        let output = output(command.env("GIT_INDEX_FILE", self.index_copy()?))?;
         match output.status.success() {
             true => Ok(output.stdout),
             false => Err(self.git_error(&output)),

@@ -2,6 +2,7 @@
 //! program that they name.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod ended;
 mod ignored;
 mod index;
 mod names;
