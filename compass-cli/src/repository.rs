@@ -44,7 +44,11 @@ impl Repository {
         let root = Self::find_root(global)?;
         let checkout = Checkout::open(&root, global.repo.is_some())?;
         let policy = read_policy(&root, global.policy.as_deref(), &checkout)?;
-        Self::with_policy(root, checkout, policy)
+        let repository = Self::with_policy(root, checkout, policy)?;
+        match repository.tree.files().next().is_some() || is_root(&repository.root) {
+            true => Ok(repository),
+            false => Err(not_a_repository(&repository.root)),
+        }
     }
 
     /// Reads the files that the rules need under a policy.
@@ -136,10 +140,27 @@ impl Repository {
 /// The nearest parent of the current directory that looks like a release repository.
 fn enclosing_root() -> Result<PathBuf> {
     let current = std::env::current_dir().map_err(|error| CliError::external(&error))?;
-    let markers = [POLICY_FILE, "release-plugins", "release-hotfixes", "release-products"];
-    let is_root = |path: &&Path| markers.iter().any(|marker| path.join(marker).exists());
-    current.ancestors().find(is_root).map(Path::to_owned).ok_or_else(|| {
+    current.ancestors().find(|path| is_root(path)).map(Path::to_owned).ok_or_else(|| {
         let message = format!("{} is not in a release repository", current.display());
         CliError::usage(message).hint("change to one, or use `--repo DIR`")
+    })
+}
+
+/// Entries in the root of a release repository.
+const ROOT_ENTRIES: [&str; 4] =
+    [POLICY_FILE, "release-plugins", "release-hotfixes", "release-products"];
+
+/// Whether a directory looks like the root of a release repository.
+fn is_root(directory: &Path) -> bool {
+    ROOT_ENTRIES.iter().any(|entry| directory.join(entry).exists())
+}
+
+/// The error for a directory in which there is nothing to check.
+fn not_a_repository(directory: &Path) -> CliError {
+    let error = CliError::usage(format!("{} is not a release repository", directory.display()));
+    let absolute = directory.canonicalize().unwrap_or_default();
+    error.hint(match absolute.ancestors().find(|path| is_root(path)) {
+        Some(root) => format!("use `--repo {}`", root.display()),
+        None => format!("its root contains one of `{}`", ROOT_ENTRIES.join("`, `")),
     })
 }

@@ -50,6 +50,9 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<E
         check = check.with_product(version.as_str(), product);
     }
     let report = if args.strict { check.run().strict() } else { check.run() };
+    if report.files() == 0 {
+        output.warn("no file was checked: the directories of the policy contain no manifests");
+    }
     let code = if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     let prefix = repository.checkout.git().map_or("", Git::prefix);
     print(&report.in_directory(prefix), output);

@@ -32,6 +32,9 @@ pub(crate) fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<E
         true => format!("{} {}\n", image.source, image.release),
         false => format!("{}\n", image.release),
     };
+    if args.all && repository.tree.files().next().is_none() {
+        output.warn("the directories of the policy contain no manifests");
+    }
     for problem in &problems {
         output.warn(problem);
     }
