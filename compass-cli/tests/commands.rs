@@ -137,6 +137,14 @@ fn wrong_usage_exits_2_with_hint() {
         (example(), &["publish", "x", "--to", "ftp://bucket"], "file:///path"),
         (example(), &["inspect", "ftp://host/x"], "`https`, `s3` or `oss`"),
         (example(), &["check", "--repo", "nowhere"], "nowhere is not a directory"),
+        (example(), &["check", "--repo", "addons"], "use `--repo /"),
+        (elsewhere.path().to_owned(), &["check", "--repo", "."], "its root contains one of"),
+        (
+            example(),
+            &["review", "plugin", "gpu-manager", "--author", "me", "--apply"],
+            "`--number N`",
+        ),
+        (example(), &["diff", "a", "b", "--no-check", "reason"], "`--published`"),
         (example(), &["check", "--policy", "nowhere.yaml"], "nowhere.yaml"),
         (elsewhere.path().to_owned(), &["check"], "--repo DIR"),
     ] {
@@ -162,7 +170,7 @@ fn usage_error_hides_password() {
         &[&address],
         &["inspect", &address, "-vv"],
         &["verify", &address, "-vv"],
-        &["install", &address, "--registry", "127.0.0.1:1/p", "-vv"],
+        &["install", &address, "--registry", "127.0.0.1:1/p", "-vv", "--retry-connect", "0"],
         &["extract", &address, "--image", "app:v1", "-vv"],
         &["diff", &address, &address, "-vv"],
         &["publish", "x.tar.gz", "--to", &address],
@@ -215,6 +223,10 @@ fn sync_list_invalid_line_names_location() {
         error.contains("one.list:2: `127.0.0.1:5000/release/web:v1` is not an image"),
         "{error}"
     );
+    std::fs::write(directory.path().join("one.list"), "release/a:v1\nrelease/web\n").unwrap();
+    let (code, _, error) = compass(directory.path(), &sync);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("one.list:2: `release/web` has no tag"), "{error}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::markdown::to_markdown;
 use crate::display::{human_bytes, printable};
-use crate::error::Result;
+use crate::error::{CliError, Result};
 use crate::global_args::{Format, GlobalArgs};
 use crate::image_usage::open;
 use crate::output::{self, Output};
@@ -53,6 +53,10 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     let (comparison, sides) = match args.published {
         true => {
             published::run(args, global, output).await.map(|(one, sides)| (one, Some(sides)))?
+        }
+        false if args.gate.no_check.is_some() => {
+            let message = "`--no-check` has no effect without `--published`: no rule is applied";
+            return Err(CliError::usage(message));
         }
         false => (compare_packages([&args.old, &args.new], global, output).await?, None),
     };

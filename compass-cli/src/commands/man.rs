@@ -26,11 +26,17 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let mut root = Cli::command().disable_help_subcommand(true);
     root.build();
+    let root = with_all_help(root);
     match &args.output {
         Some(directory) => write_all(&root, directory, output)?,
         None => print_page(find(&root, &args.command)?, output)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Includes the help of options that `-h` does not list, for which `clap_mangen` writes none.
+fn with_all_help(command: clap::Command) -> clap::Command {
+    command.mut_args(|option| option.hide_short_help(false)).mut_subcommands(with_all_help)
 }
 
 /// Finds a command by the words after `compass`.

@@ -108,6 +108,12 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         return shard::send(args, bundle, bucket, output).await;
     }
     let destination = Destination::new(args, &bundle.plan, global)?;
+    if !destination.is_store() {
+        for option in args.publication.given() {
+            output
+                .warn(&format!("`{option}` has no effect: the package is not written to a store"));
+        }
+    }
     if destination.is_store() && !args.publication.allow_uncommitted {
         packaging::require_commit(bundle.plan.document().commit.as_deref())?;
     }

@@ -46,6 +46,16 @@ pub(super) struct PublicationArgs {
 }
 
 impl PublicationArgs {
+    /// The options that are set, although they only affect a publication.
+    pub(super) fn given(&self) -> Vec<&'static str> {
+        let options = [
+            (self.allow_uncommitted, "--allow-uncommitted"),
+            (self.allow_versioned, "--allow-versioned"),
+            (self.no_copy, "--no-copy"),
+        ];
+        options.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)).collect()
+    }
+
     pub(super) fn store_options(&self, global: &GlobalArgs) -> StoreOptions {
         let options = global.store_options();
         options.allow_versioned(self.allow_versioned).copy(!self.no_copy)

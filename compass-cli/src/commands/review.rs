@@ -6,15 +6,15 @@ mod online;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::error::Result;
+use crate::error::{CliError, Result};
 use crate::forge::ForgeArgs;
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The targets of the pull request, without `--number`: `plugin NAME` or `hotfix
-    /// ADDON-HOTFIXVERSION`
+    /// The targets of the pull request, without `--number`: `plugin NAME`, `hotfix
+    /// ADDON-HOTFIXVERSION` or `product VERSION`
     #[arg(conflicts_with = "number")]
     target: Vec<String>,
     /// Reads this pull request from the forge, finds its targets, and asks the registries and the store
@@ -57,6 +57,11 @@ struct FileArgs {
 }
 
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
+    // An argument that `--number` excludes makes clap ignore `requires`.
+    if args.apply && args.number.is_none() {
+        let message = "`--apply` writes to a pull request of the forge";
+        return Err(CliError::usage(message).hint("name it with `--number N`"));
+    }
     match args.number {
         Some(number) => online::run(number, args, global, output).await,
         None => offline::run(args, global, output),

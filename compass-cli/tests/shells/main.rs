@@ -164,6 +164,19 @@ fn man_page_of_every_command_is_written() {
 }
 
 #[test]
+fn man_pages_describe_every_option() {
+    let directory = tempfile::tempdir().unwrap();
+    stdout(&["man", "-o", directory.path().to_str().unwrap()]);
+    for entry in fs::read_dir(directory.path()).unwrap() {
+        let page = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let lines: Vec<&str> = page.lines().collect();
+        for option in lines.windows(2).filter(|pair| pair[0].starts_with(r"\fB\-\-")) {
+            assert!(!option[1].starts_with('.'), "{option:?}");
+        }
+    }
+}
+
+#[test]
 fn man_pages_render_without_warnings() {
     if !has("man", &["--version"]) {
         return;

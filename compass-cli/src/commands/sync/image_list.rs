@@ -10,7 +10,7 @@ use super::ImageTransfer;
 use crate::error::{CliError, Result};
 use crate::image_transfer::{FAILED, FORMAT};
 use crate::regular_file;
-use crate::repository::Repository;
+use crate::repository::{Repository, TargetImage};
 
 /// The images of a list or report.
 pub(super) struct ImageList {
@@ -83,6 +83,13 @@ fn read_file(repository: &Repository, path: &Path) -> Result<ImageList> {
     })?;
     let images = repository.resolve_images(images);
     let images = images.map_err(|error| error.into_config().hint(LIST_FORM))?;
+    let name =
+        |image: &TargetImage| image.written.rsplit('/').next().unwrap_or_default().to_owned();
+    if let Some(untagged) = images.iter().find(|image| !name(image).contains([':', '@'])) {
+        let TargetImage { line, written, .. } = untagged;
+        let message = format!("{shown}:{line}: `{written}` has no tag");
+        return Err(CliError::usage(message).hint(LIST_FORM));
+    }
     let transfers = images.iter().map(ImageTransfer::of).collect();
     Ok(ImageList { transfers, platforms: Vec::new(), is_report: false })
 }
