@@ -131,10 +131,10 @@ impl DemoRegistries {
             "The registries run until Ctrl-C: developers {}, releases {}, a site {}.\n\nIn another \
              terminal:\n  cd {}\n  compass check\n  compass bump plugin gpu-manager\n  git commit -am \
              'Release gpu-manager v0.1.2'\n  compass check --base origin/main\n  compass sync plugin \
-             gpu-manager\n  compass package plugin gpu-manager -o out\n  compass verify \
-             out/compass-plugins-gpu-manager-v0.1.2.tar.gz\n  compass publish \
-             out/compass-plugins-gpu-manager-v0.1.2.tar.gz\n  compass install \
-             out/compass-plugins-gpu-manager-v0.1.2.tar.gz --registry {}/compass\n",
+             gpu-manager\n  compass package plugin gpu-manager -o ../out\n  compass verify \
+             ../out/compass-plugins-gpu-manager-v0.1.2.tar.gz\n  compass publish \
+             ../out/compass-plugins-gpu-manager-v0.1.2.tar.gz\n  compass install \
+             ../out/compass-plugins-gpu-manager-v0.1.2.tar.gz --registry {}/compass\n",
             self.source.host(),
             self.release.host(),
             self.site.host(),

@@ -62,7 +62,7 @@ pub(crate) const PAGES: &[Page] = &[
         "],
         substitutes: &[("127.0.0.1:5003", "{site}")],
         not_run: &[
-            ("cargo run --release -- demo", "`.ci/run` runs the demo"),
+            ("cargo run -- demo", "`.ci/run` runs the demo"),
             ("cargo test --workspace", "`.ci/run` runs the tests"),
             ("docker load -i …", "needs a daemon: `tests/interop.rs` loads image archives"),
             ("podman load -i …", "`tests/interop.rs` loads image archives"),
