@@ -1,5 +1,6 @@
 //! The error type of this crate.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use compass_registry::Hint;
@@ -24,6 +25,8 @@ pub enum Error {
     Damaged {
         /// What does not match, and where.
         what: String,
+        /// The bytes of the file that do not match, if they are known.
+        range: Option<Range<u64>>,
     },
     /// The `.sha256` file of a bundle is invalid, or is for another file.
     #[error("{path} does not contain the SHA-256 of the bundle: {reason}")]
@@ -147,7 +150,15 @@ impl Error {
     }
 
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
-        Self::Damaged { what: what.into() }
+        Self::Damaged { what: what.into(), range: None }
+    }
+
+    /// Creates the error for a file with another size than `bundle.json` implies.
+    pub(crate) fn wrong_size(name: &str, size: u64, planned: u64) -> Self {
+        let what = format!(
+            "{name}: it has {size} bytes instead of {planned}: it was truncated, or bytes were appended"
+        );
+        Self::Damaged { what, range: Some(planned.min(size)..planned.max(size)) }
     }
 
     pub(crate) fn not_a_bundle(name: impl std::fmt::Display, reason: impl Into<String>) -> Self {

@@ -45,7 +45,8 @@ impl Repository {
         let checkout = Checkout::open(&root, global.repo.is_some())?;
         let policy = read_policy(&root, global.policy.as_deref(), &checkout)?;
         let repository = Self::with_policy(root, checkout, policy)?;
-        match repository.tree.files().next().is_some() || is_root(&repository.root) {
+        let has_files = repository.tree.files().next().is_some();
+        match has_files || global.policy.is_some() || is_root(&repository.root) {
             true => Ok(repository),
             false => Err(not_a_repository(&repository.root)),
         }

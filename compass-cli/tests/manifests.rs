@@ -268,7 +268,7 @@ fn sync_list_unreadable_is_error() {
         (b"a:v1\n", "a.list:1: "),
         (b"<<<<<<< HEAD\np/a:v1\n", "a.list:1: this is a conflict marker"),
     ] {
-        let repository = Repository::new(&[]);
+        let repository = Repository::new(&[(".compass.yaml", "version: 1\n")]);
         repository.write("a.list", list);
         let sync = ["sync", "--list", "a.list", "--from", "127.0.0.1:1", "--to", "127.0.0.1:1"];
         let (code, _, err) = repository.compass(&sync);

@@ -60,10 +60,12 @@ pub async fn verify_unreadable(
     error: &Error,
     options: &VerifyOptions,
 ) -> Result<Option<VerifyReport>, Error> {
-    if !matches!(error, Error::Damaged { .. } | Error::NotABundle { .. }) {
-        return Ok(None);
-    }
-    let (size, range) = (source.size(), mismatch_range(&source).await?);
+    let range = match error {
+        Error::Damaged { range: Some(range), .. } => range.clone(),
+        Error::Damaged { .. } | Error::NotABundle { .. } => mismatch_range(&source).await?,
+        _ => return Ok(None),
+    };
+    let size = source.size();
     let damage = Damage { file: None, image: None, blob: None, range, what: error.to_string() };
     let mut verified = VerifyReport { size, digest: None, checksum: None, damages: vec![damage] };
     if !options.quick {

@@ -106,13 +106,10 @@ impl Bundle {
         let plan = replan(&document, files, images.clone(), include_archives)?;
         let (name, size) = (file.source().name(), file.source().size());
         if *plan.document() != document || plan.size() != size {
-            return Err(Error::damaged(match plan.size() {
-                planned if planned != size => format!(
-                    "{name}: it has {size} bytes instead of {planned}: it was truncated, or bytes \
-                     were appended"
-                ),
-                _ => format!("{name}: bundle.json does not match the content"),
-            }));
+            return Err(match plan.size() {
+                planned if planned != size => Error::wrong_size(&name, size, planned),
+                _ => Error::damaged(format!("{name}: bundle.json does not match the content")),
+            });
         }
         let (files, blobs) = places(&plan);
         Ok(Self(Arc::new(Inner { file, plan, images, files, blobs })))

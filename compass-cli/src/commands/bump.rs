@@ -22,7 +22,7 @@ pub(crate) struct Args {
 enum Target {
     /// Increments the version of a plugin, and the tags of its images
     Plugin(plugin::Args),
-    /// Creates the next hotfix of an addon from its values in the base product version
+    /// Creates the next hotfix of an addon, from the previous one or from the addon
     Hotfix(hotfix::Args),
 }
 

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use compass_bundle::internal::write_file;
-use compass_bundle::{Image, OutputStream, Package, copy_image};
+use compass_bundle::{Error, Image, OutputStream, Package, copy_image};
+use compass_manifest::suggest;
 use compass_registry::RegistryPrefix;
 use compass_registry::layout::OciLayout;
 use serde_json::json;
@@ -193,9 +194,23 @@ impl Extractor<'_> {
 
     /// Finds the image of `--image`; prints the notes about it as warnings.
     fn find_image(&self, args: &Args) -> Result<Image<'_>> {
-        let image = self.package.image_named(args.image.as_deref().unwrap_or_default())?;
+        let name = args.image.as_deref().unwrap_or_default();
+        let image = self.package.image_named(name).map_err(|error| match error {
+            Error::NoSuchImage { several: false, .. } => self.suggest_image(name, error.into()),
+            other => other.into(),
+        })?;
         image.notes.iter().for_each(|note| self.output.warn(note));
         Ok(image)
+    }
+
+    /// Adds the image that was meant to an error, if there is one.
+    fn suggest_image(&self, name: &str, error: CliError) -> CliError {
+        let images = self.package.images();
+        let names = images.iter().map(|image| image.reference.repository().name());
+        match names.clone().find(|known| known.ends_with(name)).or_else(|| suggest(name, names)) {
+            Some(known) if !name.is_empty() => error.hint(format!("did you mean `{known}`?")),
+            _ => error,
+        }
     }
 
     /// Writes the file at a path, which may be an image archive of a bundle.

@@ -18,6 +18,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    if let Some(directory) = args.receipts.as_ref().filter(|directory| !directory.is_dir()) {
+        output.warn(&format!("there is no directory {}", directory.display()));
+    }
     let (installed, errors) = Receipts::new(args.receipts.as_deref())?.installed()?;
     for error in &errors {
         output.error(error);

@@ -86,6 +86,8 @@ fn installed_damaged_receipt_stops_only_its_package() {
     {
         assert!(listed.error.contains(expected), "{}", listed.error);
     }
+    let nowhere = site.run(&["installed", "--receipts", "nowhere"]);
+    assert!(nowhere.error.contains("there is no directory nowhere"), "{}", nowhere.error);
     let listed = site.run(&["installed", "--receipts", "receipts", "--format", "json"]);
     let listed: Value = serde_json::from_slice(&listed.out).unwrap();
     assert_eq!(listed["errors"].as_array().unwrap().len(), 2);

@@ -31,6 +31,13 @@ fn assert_ran(ran: &Ran, code: i32, fragment: &str) {
 }
 
 #[test]
+fn extract_unknown_image_is_suggested() {
+    let world = world();
+    assert_ran(&world.run(&["extract", BUNDLE, "--image", "eb"]), 2, "did you mean `web`?");
+    assert_ran(&world.run(&["package", "plugin", "web", "-o", "x", "--no-copy"]), 0, "no effect");
+}
+
+#[test]
 fn extract_image_names_its_tag() {
     let world = world();
     let ran = world.run(&["extract", BUNDLE, "--image", "web", "-o", "images/"]);

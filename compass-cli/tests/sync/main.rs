@@ -276,9 +276,9 @@ fn sync_moved_tag_warns() {
 }
 
 #[test]
-fn sync_default_tag_is_deduplicated() {
+fn sync_equal_lines_are_copied_once() {
     let world = World::new(&["caicloud/web:latest"], Script::default());
-    world.write("one.list", "release/web\nrelease/web:latest\n");
+    world.write("one.list", "release/web:latest\n release/web:latest\n");
     let (code, out, error) = world.compass(&["sync", "--list", "one.list"]);
     assert_eq!(code, 0, "{error}");
     assert!(out.starts_with("127") && out.contains("/release/web:latest sha256:"), "{out}");

@@ -51,9 +51,8 @@ pub(super) fn run(args: &Args, repository: &Repository, output: &Output) -> Resu
     let git = repository.checkout.git();
     let tagged = git.map(|git| git.product_tree(&base, policy, |_| true)).transpose()?.flatten();
     if tagged.is_none() {
-        output.warn(&format!(
-            "there is no git tag for {base}: using the values of the addon in the work tree"
-        ));
+        output
+            .warn(&format!("there is no git tag for {base}: the addons of the work tree are used"));
     }
     let tagged = tagged.map(|tree| repository.parse(tree));
     let product = tagged.as_ref().unwrap_or_else(|| repository.release());

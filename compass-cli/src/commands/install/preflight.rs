@@ -112,9 +112,18 @@ async fn check_writable(
     if args.dry_run {
         return Ok(());
     }
-    let size = files.iter().map(|file| file.public.len() as u64).sum();
+    let texts = files.iter().map(|file| file.public.len() as u64).sum::<u64>();
+    let images = installation.package.images().len() as u64;
+    let size = 2 * texts + RECEIPT_SIZE + images * RECEIPT_IMAGE_SIZE;
     site.receipts.check(release.kind, release.name, size)
 }
+
+/// More than the size in bytes of a receipt, without its images and files. Escapes may double the
+/// latter.
+const RECEIPT_SIZE: u64 = 16 << 10;
+
+/// More than the size in bytes of an image in a receipt.
+const RECEIPT_IMAGE_SIZE: u64 = 1 << 10;
 
 /// Plans the images of one package. Opens a trial upload meanwhile if an image is missing.
 async fn plan_images(
