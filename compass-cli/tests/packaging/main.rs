@@ -341,7 +341,9 @@ fn extract_image_by_path_or_digest() {
     let image = SampleImage::with_layers(vec![random_bytes(1, 30_000)]);
     world.push("web", &image);
     world.add_plugin("web");
-    assert_eq!(world.package("web", &["-o", "out"]).code, 0);
+    let packaged = world.package("web", &["-o", "out", "--no-copy"]);
+    assert_eq!(packaged.code, 0, "{}", packaged.error);
+    assert!(packaged.error.contains("`--no-copy` has no effect"), "{}", packaged.error);
     let bundle = format!("out/{BUNDLE}");
     let archive = world.inspect(&bundle)["files"][1]["path"].as_str().unwrap().to_owned();
     let digest = image.manifest.digest().to_string();

@@ -34,7 +34,6 @@ fn assert_ran(ran: &Ran, code: i32, fragment: &str) {
 fn extract_unknown_image_is_suggested() {
     let world = world();
     assert_ran(&world.run(&["extract", BUNDLE, "--image", "eb"]), 2, "did you mean `web`?");
-    assert_ran(&world.run(&["package", "plugin", "web", "-o", "x", "--no-copy"]), 0, "no effect");
 }
 
 #[test]
