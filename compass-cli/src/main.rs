@@ -38,7 +38,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _};
 
 use cli::{Cli, Command};
 use error::CliError;
@@ -52,7 +52,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 const FORCED_EXIT: Duration = Duration::from_secs(7);
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse_arguments() {
         Ok(cli) => cli,
         Err(error) => return report_usage_error(&error),
     };
@@ -119,15 +119,37 @@ async fn force_exit(mut interruptions: Interruptions, output: Output) {
     std::process::exit(error.exit.into());
 }
 
+/// Parses the arguments. `--color` applies to help and errors, too.
+fn parse_arguments() -> Result<Cli, clap::Error> {
+    let color = [("always", ColorChoice::Always), ("never", ColorChoice::Never)];
+    let color = color.into_iter().find(|(value, _)| is_given("--color", value));
+    let command = Cli::command().color(color.map_or(ColorChoice::Auto, |(_, choice)| choice));
+    Cli::from_arg_matches(&command.try_get_matches()?)
+}
+
+/// Whether the arguments contain an option with a value, also if they cannot be parsed.
+fn is_given(option: &str, value: &str) -> bool {
+    let mut pairs = std::env::args_os().zip(std::env::args_os().skip(1));
+    pairs.any(|(name, given)| name == option && given == value)
+        || std::env::args_os().any(|argument| argument == *format!("{option}={value}"))
+}
+
+/// Converts a message of clap, which ends with usage and hints.
+fn usage_error(text: &str) -> CliError {
+    let text = text.trim();
+    let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+    let tip = rest.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let error = CliError::usage(message.strip_prefix("error: ").unwrap_or(message));
+    error.hint(tip.unwrap_or("`--help` shows the usage"))
+}
+
 /// Prints an error of the command line, the help or the version.
 fn report_usage_error(error: &clap::Error) -> ExitCode {
-    let pairs = std::env::args_os().zip(std::env::args_os().skip(1));
-    let is_json = pairs.into_iter().any(|(name, value)| name == "--format" && value == "json")
-        || std::env::args_os().any(|argument| argument == "--format=json");
+    let is_json = is_given("--format", "json");
     let text = error.render().to_string();
     let shown = without_passwords(&text);
     if error.use_stderr() && is_json {
-        return output::print_json_error(&CliError::usage(shown.trim()));
+        return output::print_json_error(&usage_error(&shown));
     }
     // If printing fails, no stream is left to report that on.
     let _ = match shown == text {

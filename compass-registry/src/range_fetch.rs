@@ -170,9 +170,9 @@ const DEFAULT_SEQUENTIAL_BPS: u64 = 62_500_000;
 pub const LOCAL_LINK_BPS: u64 = 250_000_000;
 
 impl Default for RangeOptions {
-    /// Ranges of 1.5 MiB over sixteen connections.
+    /// Ranges of 2 MiB over sixteen connections.
     fn default() -> Self {
-        Self::new(3 << 19, 16)
+        Self::new(2 << 20, 16)
     }
 }
 

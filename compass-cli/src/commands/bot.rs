@@ -42,6 +42,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
+    let mut interruptions = Interruptions::listen();
     let secret = WebhookSecret::from_environment()?;
     let forge = open_forge(&args.forge)?;
     let repository = forge.repository().clone();
@@ -81,7 +82,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
         },
     );
     // A signal is the regular end of a server.
-    Interruptions::listen().next().await;
+    interruptions.next().await;
     output.status("stopping");
     bot.stop().await;
     Ok(ExitCode::SUCCESS)

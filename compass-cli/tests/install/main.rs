@@ -328,6 +328,10 @@ fn install_damaged_image_does_not_stop_others() {
     assert!(shown.contains("/site/gpu:v1 sha256:"), "{shown}");
     assert!(shown.contains("/site/web:v1 was not pushed"), "{shown}");
     assert!(!site.world.path("yaml").exists() && site.installed().as_array().unwrap().is_empty());
+    let ran = site.install("damaged.tar.gz", &["--output", "yaml", "--format", "json"]);
+    let report = String::from_utf8_lossy(&ran.out).into_owned();
+    assert!(report.contains("`compass verify` lists the damage"), "{report}");
+    assert!(!report.contains("push the image again"), "the registry is not the cause: {report}");
     let whole = site.install(&bundle, &["--output", "yaml"]);
     assert_eq!(whole.code, 0, "{}", whole.error);
 }

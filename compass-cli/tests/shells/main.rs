@@ -116,6 +116,24 @@ fn help_wraps_at_columns() {
 }
 
 #[test]
+fn usage_error_has_chosen_color() {
+    for (color, is_colored) in [("always", true), ("never", false), ("auto", false)] {
+        for arguments in [["--color", color, "chekc"], ["package", "--color", color]] {
+            let error = text(&compass(&arguments).stderr);
+            assert_eq!(error.contains('\u{1b}'), is_colored, "{arguments:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn usage_error_in_json_has_message_and_hint() {
+    let error = compass(&["chekc", "--format", "json"]).stdout;
+    let error: Value = serde_json::from_slice(&error).unwrap();
+    assert_eq!(error["error"]["message"], "unrecognized subcommand 'chekc'");
+    assert_eq!(error["error"]["hint"], "a similar subcommand exists: 'check'");
+}
+
+#[test]
 fn completions_load_in_bash() {
     if has("bash", &["--version"]) {
         let script = "source ./_compass; COMP_WORDS=(compass ver) COMP_CWORD=1; _compass compass ver; \

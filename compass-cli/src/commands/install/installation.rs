@@ -185,8 +185,19 @@ impl Installation {
         let mut errors = pushed.iter().filter_map(|image| image.result.as_ref().err());
         let mismatch = errors.find(|error| is_mismatch(error));
         let damage = check_damage(&self.package, mismatch, output).await;
+        let is_mismatched: Vec<bool> =
+            pushed.iter().map(|image| image.result.as_ref().is_err_and(is_mismatch)).collect();
         self.images = ImageOutcome::all(pushed);
-        damage?;
+        if let Err(damage) = damage {
+            // The images come from the bundle, and not from a registry.
+            let images = self.images.iter_mut().zip(is_mismatched);
+            for error in images.filter_map(|(image, is)| image.result.as_mut().err().filter(|_| is))
+            {
+                error.exit = damage.exit;
+                error.hint.clone_from(&damage.hint);
+            }
+            return Err(damage);
+        }
         self.require_all_images()?;
         let Identity { kind, name, .. } = &self.identity;
         let history = site.receipts.history(kind, name, output).await?;
