@@ -189,7 +189,7 @@ impl Installation {
             pushed.iter().map(|image| image.result.as_ref().is_err_and(is_mismatch)).collect();
         self.images = ImageOutcome::all(pushed);
         if let Err(damage) = damage {
-            // The images come from the bundle, and not from a registry.
+            // The bundle is the cause, not the registry.
             let images = self.images.iter_mut().zip(is_mismatched);
             for error in images.filter_map(|(image, is)| image.result.as_mut().err().filter(|_| is))
             {
