@@ -9,7 +9,6 @@ mod min_speed;
 mod object;
 mod path;
 #[cfg(feature = "store")]
-#[cfg(feature = "store")]
 mod range_stream;
 #[cfg(feature = "store")]
 mod shard;

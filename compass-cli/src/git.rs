@@ -142,6 +142,9 @@ impl Git {
     fn filter_drivers(&self) -> Result<BTreeSet<String>> {
         let output = self.run(["config", "--null", "--name-only", "--get-regexp", r"^filter\."])?;
         // The exit status is 1 if no key matches.
+        if !matches!(output.status.code(), Some(0 | 1)) {
+            return Err(self.git_error(&output));
+        }
         let keys = String::from_utf8_lossy(&output.stdout).into_owned();
         let driver = |key: &str| Some(key.strip_prefix("filter.")?.rsplit_once('.')?.0.to_owned());
         let drivers: BTreeSet<String> = keys.split('\0').filter_map(driver).collect();

@@ -38,6 +38,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _};
 
 use cli::{Cli, Command};
@@ -135,7 +136,10 @@ fn is_given(option: &str, value: &str) -> bool {
 }
 
 /// Converts a message of clap, which ends with usage and hints.
-fn usage_error(text: &str) -> CliError {
+fn usage_error(kind: ErrorKind, text: &str) -> CliError {
+    if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return CliError::usage("a subcommand is missing").hint("`--help` lists them");
+    }
     let text = text.trim();
     let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
     let tip = rest.lines().find_map(|line| line.trim().strip_prefix("tip: "));
@@ -149,7 +153,7 @@ fn report_usage_error(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     let shown = without_passwords(&text);
     if error.use_stderr() && is_json {
-        return output::print_json_error(&usage_error(&shown));
+        return output::print_json_error(&usage_error(error.kind(), &shown));
     }
     // If printing fails, no stream is left to report that on.
     let _ = match shown == text {

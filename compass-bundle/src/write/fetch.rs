@@ -153,7 +153,6 @@ impl BlobFetch {
                 // limit is reached.
                 let _connection =
                     self.range_options().and_then(RangeOptions::try_acquire_connection);
-                self.add_helpers(meter.throughput(), &mut helpers);
                 self.fetch_range(range, &mut meter, Some(&mut helpers)).await?;
                 continue;
             }

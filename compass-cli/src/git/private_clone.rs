@@ -89,10 +89,12 @@ impl Git {
     /// # Errors
     /// If there is no `origin`, or it does not have the pull request.
     pub(crate) fn fetch_pull_request(&self, refs: PullRefs<'_>) -> Result<PrivateClone> {
-        let url = self.stdout(["remote", "get-url", "origin"]).map_err(|_| {
-            CliError::usage("the clone has no remote `origin`")
-                .hint("add it: `git remote add origin URL`")
-        })?;
+        let found = self.run(["remote", "get-url", "origin"])?;
+        if !found.status.success() {
+            return Err(CliError::usage("the clone has no remote `origin`")
+                .hint("add it: `git remote add origin URL`"));
+        }
+        let url = found.stdout;
         let has_objects = !self.is_shallow && !self.is_partial()?;
         let empty = self.empty_clone(has_objects)?;
         self.fetch(&empty.root(), &first_line(&url), refs)?;
@@ -140,12 +142,13 @@ impl Git {
     /// Finds the commit where the change of `head` from `base` began.
     pub(crate) fn merge_base_of(&self, base: &str, head: &str) -> Result<String> {
         let output = self.run(["merge-base", base, head])?;
-        match output.status.success() {
-            true => Ok(first_line(&output.stdout)),
-            false => Err(CliError::check_failed(
+        match output.status.code() {
+            Some(0) => Ok(first_line(&output.stdout)),
+            Some(1) => Err(CliError::check_failed(
                 "the pull request and its base branch have no common commit",
             )
             .hint("rebase the branch on the base branch")),
+            _ => Err(self.git_error(&output)),
         }
     }
 

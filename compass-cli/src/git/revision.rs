@@ -15,6 +15,9 @@ impl Git {
         if output.status.success() {
             return Ok(first_line(&output.stdout));
         }
+        if output.status.code() != Some(1) && self.head()?.is_some() {
+            return Err(self.git_error(&output));
+        }
         if self.head()?.is_none() {
             let message = "cannot compare with a base: there is no commit yet";
             return Err(CliError::usage(message).hint("commit first, or omit `--base`"));

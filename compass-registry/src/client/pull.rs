@@ -314,11 +314,14 @@ fn bytes_before(response: &Response, offset: u64) -> Result<u64, Error> {
     }
 }
 
+/// Skips bytes. Chunks of which nothing is left are not yielded, because many empty chunks in a row are
+/// an error.
 fn skip_bytes(bytes: ByteStream, mut count: u64) -> ByteStream {
-    let rest = bytes.map_ok(move |mut chunk: Bytes| {
+    let rest = bytes.try_filter_map(move |mut chunk: Bytes| {
         let dropped = usize::try_from(count).unwrap_or(usize::MAX).min(chunk.len());
         count -= dropped as u64;
-        chunk.split_off(dropped)
+        let rest = chunk.split_off(dropped);
+        std::future::ready(Ok((dropped == 0 || !rest.is_empty()).then_some(rest)))
     });
     rest.boxed()
 }
@@ -363,5 +366,20 @@ pub(super) async fn read_limited(
                 reason: "it is larger than 4 MiB, the limit of manifests".to_owned(),
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn skip_bytes_yields_no_skipped_chunk() {
+        let chunks = [&b"ab"[..], b"cd", b"ef"].map(|chunk| Ok(Bytes::from_static(chunk)));
+        let rest = skip_bytes(stream::iter(chunks).boxed(), 3);
+        let rest: Vec<Bytes> = rest.try_collect().await.unwrap();
+        assert_eq!(rest, [&b"d"[..], b"ef"]);
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct ConnectionError {
 }
 
 impl ConnectionError {
-    #[cfg(any(feature = "client", test))]
+    #[cfg(any(feature = "http", test))]
     pub(crate) fn new(was_open: bool, cause: impl Into<Source>) -> Self {
         Self { was_open, cause: cause.into() }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, HeaderMap, HeaderValue, USER_AGENT};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -17,6 +17,9 @@ use crate::error::connection::ConnectionError;
 
 /// The maximum size of a read in bytes.
 const MAX_READ: usize = 64 << 10;
+
+/// How long a connection is idle before the system tests it, and the time between the tests.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// The reason of a request that got no response.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -54,6 +57,10 @@ impl PlainClient {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(options.connect_timeout.min(limit)));
         connector.set_nodelay(true);
+        // As a client of `reqwest`: a dead connection is noticed before it is used again.
+        connector.set_keepalive(Some(KEEPALIVE));
+        connector.set_keepalive_interval(Some(KEEPALIVE));
+        connector.set_keepalive_retries(Some(3));
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new()).http1_max_buf_size(MAX_READ);
         let user_agent = options.user_agent.parse().ok()?;
@@ -68,6 +75,7 @@ impl PlainClient {
         let mut request = http::Request::get(url).body(Empty::new())?;
         *request.headers_mut() = headers;
         request.headers_mut().insert(USER_AGENT, self.user_agent.clone());
+        request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
         let response = timeout(self.limit, self.client.request(request)).await?;
         let response =
             response.map_err(|error| ConnectionError::new(!error.is_connect(), error))?;
