@@ -15,12 +15,12 @@ impl Git {
         if output.status.success() {
             return Ok(first_line(&output.stdout));
         }
-        if output.status.code() != Some(1) && self.head()?.is_some() {
-            return Err(self.git_error(&output));
-        }
         if self.head()?.is_none() {
             let message = "cannot compare with a base: there is no commit yet";
             return Err(CliError::usage(message).hint("commit first, or omit `--base`"));
+        }
+        if output.status.code() != Some(1) {
+            return Err(self.git_error(&output));
         }
         let message = format!("`{revision}` and `HEAD` have no common commit in this clone");
         Err(match self.is_shallow {

@@ -83,9 +83,10 @@ fn read_file(repository: &Repository, path: &Path) -> Result<ImageList> {
     })?;
     let images = repository.resolve_images(images);
     let images = images.map_err(|error| error.into_config().hint(LIST_FORM))?;
-    let name =
-        |image: &TargetImage| image.written.rsplit('/').next().unwrap_or_default().to_owned();
-    if let Some(untagged) = images.iter().find(|image| !name(image).contains([':', '@'])) {
+    let has_tag = |image: &TargetImage| {
+        image.written.rsplit('/').next().is_some_and(|name| name.contains([':', '@']))
+    };
+    if let Some(untagged) = images.iter().find(|image| !has_tag(image)) {
         let TargetImage { line, written, .. } = untagged;
         let message = format!("{shown}:{line}: `{written}` has no tag");
         return Err(CliError::usage(message).hint(LIST_FORM));
