@@ -1,6 +1,7 @@
 //! A small object storage with the protocols of S3 and OSS, and with faults.
 
 mod lists;
+mod part;
 mod query;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 
+pub(crate) use self::part::Part;
+use self::part::{base64, crc32c, crc64};
 use self::query::{Query, decode};
 use crate::signature::{Scheme, oss_v1_signatures, signatures};
 
@@ -51,7 +54,7 @@ pub(crate) struct Object {
 
 pub(crate) struct Upload {
     pub(crate) key: String,
-    pub(crate) parts: BTreeMap<u64, Bytes>,
+    pub(crate) parts: BTreeMap<u64, Part>,
 }
 
 /// Faults of the storage.
@@ -230,9 +233,10 @@ impl Storage {
         let bytes = self.receive(headers, body)?;
         let mut content = self.state.content.lock().unwrap();
         self.check_absent(&content, key, headers)?;
-        let object = Object { bytes: bytes.to_vec(), etag: self.etag(&bytes) };
+        let part = Part::new(bytes);
+        let object = Object { bytes: part.bytes.to_vec(), etag: self.etag(&part.md5) };
         content.objects.insert(key.to_owned(), object);
-        Ok(self.stored(&bytes))
+        Ok(self.stored(&part))
     }
 
     fn initiate(&self, key: &str) -> Response {
@@ -266,21 +270,22 @@ impl Storage {
             if self.state.faults.changes_copies.load(Ordering::Relaxed) {
                 bytes[0] ^= 1;
             }
-            let bytes = Bytes::from(bytes);
-            let etag = self.etag(&bytes);
+            let part = Part::new(bytes.into());
+            let etag = self.etag(&part.md5);
             let upload = content.uploads.get_mut(upload).ok_or(NO_UPLOAD)?;
-            upload.parts.insert(number, bytes);
+            upload.parts.insert(number, part);
             let xml = format!("<CopyPartResult><ETag>\"{etag}\"</ETag></CopyPartResult>");
             return Ok(xml.into_response());
         }
         if self.is_refused(query) {
             return Err((StatusCode::FORBIDDEN, "AccessDenied"));
         }
-        let bytes = self.receive(headers, body)?;
+        let part = Part::new(self.receive(headers, body)?);
+        let stored = self.stored(&part);
         let mut content = self.state.content.lock().unwrap();
         let upload = content.uploads.get_mut(upload).ok_or(NO_UPLOAD)?;
-        upload.parts.insert(number, bytes.clone());
-        Ok(self.stored(&bytes))
+        upload.parts.insert(number, part);
+        Ok(stored)
     }
 
     fn complete(&self, key: &str, upload: &str, headers: &HeaderMap, body: &[u8]) -> Answer {
@@ -296,15 +301,15 @@ impl Storage {
             let number: u64 = field("PartNumber").parse().unwrap();
             let invalid = (StatusCode::BAD_REQUEST, "InvalidPart");
             let part = parts.get(&number).ok_or(invalid)?;
-            if field("ETag").trim_matches('"') != self.etag(part) {
+            if field("ETag").trim_matches('"') != self.etag(&part.md5) {
                 return Err(invalid);
             }
-            bytes.extend_from_slice(part);
-            sums.extend_from_slice(&Md5::digest(part));
+            bytes.extend_from_slice(&part.bytes);
+            sums.extend_from_slice(&part.md5);
             count += 1;
         }
         self.check_absent(&content, key, headers)?;
-        let mut etag = format!("{}-{count}", self.etag(&sums));
+        let mut etag = format!("{}-{count}", self.etag(&Md5::digest(&sums)));
         if self.state.faults.changes_completed.load(Ordering::Relaxed) {
             bytes[0] ^= 1;
             "opaque".clone_into(&mut etag);
@@ -335,22 +340,22 @@ impl Storage {
         {
             *first ^= 1;
         }
-        let is_equal = |name: &str, sum: &[u8]| {
-            headers.get(name).is_none_or(|value| value.as_bytes() == base64(sum).as_bytes())
+        let is_equal = |name: &str, sum: fn(&[u8]) -> Vec<u8>| {
+            let given = headers.get(name);
+            given.is_none_or(|value| value.as_bytes() == base64(&sum(&bytes)).as_bytes())
         };
-        let crc = u32::try_from(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &bytes));
-        let is_right = is_equal("content-md5", &Md5::digest(&bytes))
-            && is_equal("x-amz-checksum-crc32c", &crc.unwrap().to_be_bytes());
+        let is_right = is_equal("content-md5", |bytes| Md5::digest(bytes).to_vec())
+            && is_equal("x-amz-checksum-crc32c", crc32c);
         match is_right || self.state.faults.ignores_checksums.load(Ordering::Relaxed) {
             true => Ok(bytes.into()),
             false => Err((StatusCode::BAD_REQUEST, "BadDigest")),
         }
     }
 
-    fn stored(&self, bytes: &[u8]) -> Response {
-        let answer = Response::builder().header("etag", format!("\"{}\"", self.etag(bytes)));
+    fn stored(&self, part: &Part) -> Response {
+        let answer = Response::builder().header("etag", format!("\"{}\"", self.etag(&part.md5)));
         let answer = match self.scheme {
-            Scheme::Oss => answer.header("x-oss-hash-crc64ecma", crc64(bytes).to_string()),
+            Scheme::Oss => answer.header("x-oss-hash-crc64ecma", crc64(&part.bytes).to_string()),
             Scheme::Aws => answer,
         };
         answer.body(Body::empty()).unwrap()
@@ -374,8 +379,8 @@ impl Storage {
         }
     }
 
-    fn etag(&self, bytes: &[u8]) -> String {
-        let hex: String = Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    fn etag(&self, md5: &[u8]) -> String {
+        let hex: String = md5.iter().map(|byte| format!("{byte:02x}")).collect();
         if self.scheme == Scheme::Oss { hex.to_uppercase() } else { hex }
     }
 }
@@ -388,13 +393,4 @@ const NO_UPLOAD: (StatusCode, &str) = (StatusCode::NOT_FOUND, "NoSuchUpload");
 fn take(count: &AtomicU32) -> bool {
     let next = |count: u32| count.checked_sub(1);
     count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
-}
-
-fn crc64(bytes: &[u8]) -> u64 {
-    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Xz, bytes)
-}
-
-fn base64(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
 }

@@ -122,6 +122,6 @@ impl World {
         assert_eq!((self.storage.uploads(), self.storage.object(&self.key())), (1, None));
         let content = self.storage.state.content.lock().unwrap();
         let parts = content.uploads.values().flat_map(|upload| upload.parts.values());
-        parts.map(|part| part.len() as u64).sum()
+        parts.map(|part| part.bytes.len() as u64).sum()
     }
 }

@@ -32,8 +32,8 @@ impl Storage {
         let after = query.get("part-number-marker").unwrap_or("0").parse::<u64>().unwrap();
         let all: Vec<_> = upload.parts.range(after + 1..).collect();
         let mut xml = "<ListPartsResult>".to_owned();
-        for (number, bytes) in all.iter().take(PAGE) {
-            let (etag, size) = (self.etag(bytes), bytes.len());
+        for (number, part) in all.iter().take(PAGE) {
+            let (etag, size) = (self.etag(&part.md5), part.bytes.len());
             write!(xml, "<Part><PartNumber>{number}</PartNumber><ETag>\"{etag}\"</ETag>").unwrap();
             write!(xml, "<Size>{size}</Size></Part>").unwrap();
         }
