@@ -11,7 +11,8 @@ use crate::global_args::GlobalArgs;
 
 /// Takes a platform release from its repository to sites without internet access
 #[derive(Debug, Parser)]
-#[command(name = "compass", version, max_term_width = 100, help_template = HELP)]
+#[command(name = "compass", version, max_term_width = 100, help_template = HELP,
+          after_help = GLOBAL_OPTIONS)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: GlobalArgs,
@@ -19,20 +20,21 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// The help of `compass` itself, which fits a terminal of 40 lines. It names the global options; the help
-/// of each command describes them.
+/// The help of `compass` itself, which fits a terminal of 40 lines.
 const HELP: &str = "\
 {about}
 
 {usage-heading} {usage}
 
 Commands:
-{subcommands}
-
-Every command has --repo DIR, --policy FILE, --format json, -q, -v, --jobs N,
---color WHEN, --no-progress, --retry-connect SECONDS and --min-speed BYTES.
-`compass COMMAND -h` is a summary, and `compass COMMAND --help` describes all.
+{subcommands}{after-help}
 ";
+
+/// The names of the global options. The help of each command describes them.
+const GLOBAL_OPTIONS: &str = "\
+Every command has --repo DIR, --policy FILE, --format json, -q, -v, --jobs N, --color WHEN, \
+--no-progress, --retry-connect SECONDS and --min-speed BYTES.
+`compass COMMAND -h` is a summary, and `compass COMMAND --help` describes all.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

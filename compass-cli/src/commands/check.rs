@@ -8,6 +8,7 @@ use compass_manifest::policy::POLICY_FILE;
 use compass_manifest::{Check, Report, render};
 use serde_json::{Value, json};
 
+use crate::display::counted;
 use crate::error::{CliError, Result};
 use crate::git::{Base, Git};
 use crate::global_args::{Format, GlobalArgs};
@@ -100,14 +101,12 @@ fn invocation(warnings: &[String]) -> Value {
 }
 
 fn summary(report: &Report) -> String {
-    let count =
-        |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let mut summary = format!(
         "{} checked: {}, {}, {}",
-        count(report.files(), "file"),
-        count(report.count(Severity::Error), "error"),
-        count(report.count(Severity::Warning), "warning"),
-        count(report.count(Severity::Note), "note"),
+        counted(report.files(), "file"),
+        counted(report.count(Severity::Error), "error"),
+        counted(report.count(Severity::Warning), "warning"),
+        counted(report.count(Severity::Note), "note"),
     );
     if report.preexisting() > 0 {
         summary += &format!("; {} in the base already", report.preexisting());

@@ -13,7 +13,7 @@ use compass_registry::{Descriptor, Platform, RegistryPrefix};
 use serde_json::{Value, json};
 
 use self::markdown::to_markdown;
-use crate::display::{human_bytes, printable};
+use crate::display::{counted, human_bytes, printable};
 use crate::error::{CliError, Result};
 use crate::global_args::{Format, GlobalArgs};
 use crate::image_usage::open;
@@ -211,7 +211,8 @@ fn to_text(comparison: &Comparison) -> String {
         let sign = sign(image.old.is_some(), image.new.is_some());
         let tags = [&image.old, &image.new];
         let tags: Vec<_> = tags.iter().filter_map(|side| side.as_ref()).collect();
-        let tags: Vec<_> = tags.iter().map(|side| side.reference.as_str()).collect();
+        let mut tags: Vec<_> = tags.iter().map(|side| side.reference.as_str()).collect();
+        tags.dedup();
         text.push_str(&format!("{sign} {}\n", tags.join(" -> ")));
         text.push_str(&format!(
             "    layers: {} shared ({}), {} removed ({}), {} added ({})\n",
@@ -232,8 +233,8 @@ fn to_text(comparison: &Comparison) -> String {
     }
     let (old, new) = comparison.sizes;
     text + &format!(
-        "{} images unchanged; {} of blobs shared, {} new; old size {}, new size {}\n",
-        comparison.unchanged_images,
+        "{} unchanged; {} of blobs shared, {} new; old size {}, new size {}\n",
+        counted(comparison.unchanged_images, "image"),
         human_bytes(comparison.shared_bytes),
         human_bytes(comparison.new_bytes),
         human_bytes(old),

@@ -54,6 +54,10 @@ impl FromStr for Place {
 pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Result<ExitCode> {
     match &args.place {
         Place::Registry(place) => test_registry(place, args, global, output).await,
+        Place::Storage(_) if args.scratch.is_some() || args.plain_http => {
+            let message = "`--scratch` and `--plain-http` have no effect: the place is no registry";
+            Err(CliError::usage(message))
+        }
         Place::Storage(url) => test_storage(url, global, output).await,
     }
 }

@@ -15,7 +15,7 @@ use compass_registry::layout::OciLayout;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::display::{human_bytes, printable};
+use crate::display::{counted, human_bytes, printable};
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
@@ -158,7 +158,8 @@ async fn extract_all(
         }
         true => CliError::from(error),
     })?;
-    output.status(&format!("{} files, {}", unpacked.files, human_bytes(unpacked.bytes)));
+    let (files, bytes) = (counted(unpacked.files, "file"), human_bytes(unpacked.bytes));
+    output.status(&format!("{files}, {bytes}"));
     Ok(unpacked.paths)
 }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::built_in_policy::BUILT_IN_POLICY;
 use crate::checkout::Checkout;
+use crate::display::counted;
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
@@ -98,8 +99,8 @@ fn print(args: &Args, file: &Path, text: &str, report: &Report, output: &Output)
             false => text.to_owned(),
         },
     );
-    let found =
-        format!("with this policy, `compass check` finds {errors} errors and {warnings} warnings");
+    let (all_errors, all_warnings) = (counted(errors, "error"), counted(warnings, "warning"));
+    let found = format!("with this policy, `compass check` finds {all_errors} and {all_warnings}");
     output.status(&match errors {
         0 => found,
         _ => format!("{found}; `compass check --base REV` reports only those that a change adds"),

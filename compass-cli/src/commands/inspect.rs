@@ -8,7 +8,7 @@ use compass_bundle::{ArchiveImage, Bundle, ForeignImage, ForeignPackage};
 use compass_registry::{Descriptor, Digest, Manifest, Platform, RawManifest};
 use serde_json::{Value, json};
 
-use crate::display::{human_bytes, printable};
+use crate::display::{counted, human_bytes, printable};
 use crate::error::Result;
 use crate::global_args::GlobalArgs;
 use crate::image_usage::open;
@@ -69,8 +69,8 @@ fn describe_bundle(bundle: &Bundle) -> String {
     }
     if let Some(store) = &document.store {
         let blobs: u64 = store.blobs.iter().map(|blob| blob.descriptor.size).sum();
-        let count = store.images.len();
-        text.push_str(&format!("\n{}/  {count} images, {}\n", store.path, human_bytes(blobs)));
+        let images = counted(store.images.len(), "image");
+        text.push_str(&format!("\n{}/  {images}, {}\n", store.path, human_bytes(blobs)));
         let uses = layer_uses(bundle.images());
         for (stored, image) in store.images.iter().zip(bundle.images()) {
             text.push_str(&describe_stored(stored, image, &uses));

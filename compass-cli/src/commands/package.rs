@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use self::destination::Destination;
 use self::recompress::{Changed, Compression, StagingDir};
 use super::publish::PublicationArgs;
-use crate::display::human_bytes;
+use crate::display::{counted, human_bytes};
 use crate::error::Result;
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
@@ -175,7 +175,7 @@ fn plan_text(plan: &BundlePlan) -> String {
     });
     let stores = document.store.iter().map(|store| {
         let bytes: u64 = store.blobs.iter().map(|blob| blob.descriptor.size).sum();
-        format!("{bytes:>14}  {}/  {} images\n", store.path, store.images.len())
+        format!("{bytes:>14}  {}/  {}\n", store.path, counted(store.images.len(), "image"))
     });
     let lines = lines.chain(stores);
     let size = plan.size();

@@ -12,6 +12,7 @@ use compass_manifest::review::TargetOwners;
 use compass_manifest::{Check, ReleaseRepository};
 use serde_json::json;
 
+use crate::display::counted;
 use crate::error::{CliError, Result};
 use crate::forge::{ForgeArgs, PullRequest};
 use crate::git::Git;
@@ -72,7 +73,8 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     let errors = check_errors(&repository, base.as_ref());
     warn(args, &owners, output);
     if errors > 0 {
-        let message = format!("`compass check` finds {errors} errors, which the queue refuses");
+        let errors = counted(errors, "error");
+        let message = format!("`compass check` finds {errors}, which the queue refuses");
         match args.create {
             true => return Err(CliError::check_failed(message).with_check_hint()),
             false => output.warn(&message),

@@ -22,6 +22,7 @@ use self::hosts_toml::HostsToml;
 use self::login::basic_auth;
 use self::tls_files::TlsFiles;
 use self::upstream::{Upstream, open_cache, parse_size, parse_upstream};
+use crate::display::counted;
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
@@ -44,7 +45,7 @@ pub(crate) struct Args {
     cache: Option<PathBuf>,
     /// The maximum size of the images in --cache; those not used for the longest time are removed
     #[arg(long, value_name = "SIZE", default_value = "32GiB", value_parser = parse_size,
-          hide_short_help = true)]
+          requires = "cache", hide_short_help = true)]
     cache_size: u64,
     /// The address to listen on; port 0 selects a free port
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "HOST:PORT", value_parser = address)]
@@ -107,7 +108,7 @@ pub(crate) async fn run(args: &Args, global: &GlobalArgs, output: &Output) -> Re
     }
     let (sources, images) = (catalog.source_names(), catalog.tag_count());
     let description = Description {
-        text: format!("{images} images of {}", sources.join(", ")),
+        text: format!("{} of {}", counted(images, "image"), sources.join(", ")),
         json: json!({"sources": sources, "images": images}),
         is_writable: false,
     };

@@ -6,7 +6,7 @@ use compass_bundle::store::{ObjectStore, StoredBundle, UnfinishedUpload, open_st
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::display::{human_bytes, printable};
+use crate::display::{counted, human_bytes, printable};
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
@@ -118,8 +118,8 @@ pub(super) fn open_bucket(url: &str, global: &GlobalArgs) -> Result<ObjectStore>
 
 fn upload_line(upload: &UnfinishedUpload, action: &str) -> String {
     let (size, started) = (human_bytes(upload.size), printable(&upload.started));
-    let (url, parts) = (printable(&upload.url), upload.parts);
-    format!("{action} {url} ({parts} parts, {size}, begun {started})\n")
+    let (url, parts) = (printable(&upload.url), counted(upload.parts, "part"));
+    format!("{action} {url} ({parts}, {size}, begun {started})\n")
 }
 
 fn upload_json(upload: &UnfinishedUpload) -> Value {

@@ -225,7 +225,7 @@ impl Installation {
         let Some(first) = failed.first() else { return Ok(()) };
         let all = self.images.len();
         let what = match failed.len() {
-            count if count == all => format!("none of its {all} images was pushed"),
+            count if count == all => "no image was pushed".to_owned(),
             count => format!("{count} of {all} images were not pushed, the others were"),
         };
         let message = format!("cannot install {}: {what}", self.shown);

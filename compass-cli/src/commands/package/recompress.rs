@@ -11,7 +11,7 @@ use compass_registry::storage::Storage;
 use compass_registry::{Digest, Reference};
 use serde_json::{Value, json};
 
-use crate::display::human_bytes;
+use crate::display::{counted, human_bytes};
 use crate::error::{CliError, Result};
 use crate::output::Output;
 use crate::packaging::PlannedBundle;
@@ -81,8 +81,8 @@ pub(super) fn require_none(bundle: &PlannedBundle) -> Result<()> {
     match layers_to_recompress(&bundle.contents.images)?.len() {
         0 => Ok(()),
         count => {
-            let message =
-                format!("cannot know the size of {count} layers before their recompression");
+            let layers = counted(count, "layer");
+            let message = format!("cannot know the size of {layers} before recompression");
             Err(CliError::usage(message).hint("omit `--dry-run` or `--recompress`"))
         }
     }
@@ -109,8 +109,8 @@ pub(super) async fn gzip(
     let Recompressed { source: images, images: after, layers, .. } = recompressed;
     let old = human_bytes(layers.iter().map(|layer| layer.before.size).sum());
     let new = human_bytes(layers.iter().map(|layer| layer.after.size).sum());
-    let count = layers.len();
-    output.status(&format!("{count} layers were recompressed from {old} to {new}"));
+    let count = counted(layers.len(), "layer");
+    output.status(&format!("recompressed {count} from {old} to {new}"));
     let pairs = before.iter().zip(&after).filter(|(a, b)| a.root.digest() != b.root.digest());
     let changed: Vec<_> = pairs
         .map(|(before, after)| Changed {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::publish::describe_bytes;
 use super::{Args, warn_of_zstd};
-use crate::display::human_bytes;
+use crate::display::{counted, human_bytes};
 use crate::error::{CliError, Result};
 use crate::global_args::GlobalArgs;
 use crate::output::Output;
@@ -90,8 +90,8 @@ fn to_text(sent: &SentShard, shard: Shard, digest: Digest) -> String {
     let transferred = describe_bytes(sent.present, sent.sent, sent.copied);
     if *missing > 0 {
         return format!(
-            "shard {shard} of {url}: {transferred}\n{missing} parts are missing: other shards send \
-             them\n"
+            "shard {shard} of {url}: {transferred}\nmissing: {}, which other shards send\n",
+            counted(*missing, "part")
         );
     }
     let checksum = sent.digest.map(|digest| format!("{}  ", digest.hex())).unwrap_or_default();

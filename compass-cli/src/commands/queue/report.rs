@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Action;
+use crate::display::counted;
 use crate::error::CliError;
 use crate::forge::PullRequest;
 use crate::pull_request::{DueStep, PullReview, WorkReport};
@@ -135,7 +136,7 @@ fn age(pull: &PullRequest) -> String {
         60..1440 => (minutes / 60, "hour"),
         _ => (minutes / 1440, "day"),
     };
-    format!("{count} {unit}{} old", if count == 1 { "" } else { "s" })
+    counted(count, unit) + " old"
 }
 
 pub(super) fn to_json(entries: &[Entry], action: Action) -> Value {

@@ -8,7 +8,7 @@ use compass_bundle::store::Published;
 use compass_registry::Digest;
 use serde_json::{Value, json};
 
-use crate::display::human_bytes;
+use crate::display::{counted, human_bytes};
 use crate::error::CliError;
 use crate::image_transfer::Sums;
 
@@ -159,12 +159,12 @@ impl Summary {
 
 /// Describes the result of the step `check`.
 pub(super) fn describe_check(files: usize) -> String {
-    format!("no errors in {files} file{}", if files == 1 { "" } else { "s" })
+    format!("no errors in {}", counted(files, "file"))
 }
 
 /// Describes the result of the step `sync`.
 pub(super) fn describe_sync(sums: &Sums, dry_run: bool) -> String {
-    let (copied, bytes) = (images(sums.copied), human_bytes(sums.bytes));
+    let (copied, bytes) = (counted(sums.copied, "image"), human_bytes(sums.bytes));
     let mut text = match (sums.copied, sums.present, dry_run) {
         (0, 1, _) => "1 image is in the release registry".to_owned(),
         (0, present, _) => format!("{present} images are in the release registry"),
@@ -175,10 +175,6 @@ pub(super) fn describe_sync(sums: &Sums, dry_run: bool) -> String {
         let _ = write!(text, ", {} kept although the source has another image", sums.kept);
     }
     text
-}
-
-fn images(count: usize) -> String {
-    format!("{count} image{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

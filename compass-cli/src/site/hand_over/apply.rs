@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use compass_registry::Digest;
 use tempfile::TempDir;
 
+use crate::display::counted;
 use crate::error::{CliError, Result};
 use crate::output::Output;
 use crate::site::manifests::RenderedFile;
@@ -71,8 +72,7 @@ fn failed(file: &RenderedFile, files: &[RenderedFile], number: usize) -> String 
     let applied: Vec<_> = files[..number].iter().map(|file| file.path.as_str()).collect();
     let left = match files.len() - number - 1 {
         0 => "nothing".to_owned(),
-        1 => "1 file".to_owned(),
-        left => format!("{left} files"),
+        left => counted(left, "file"),
     };
     let applied = if applied.is_empty() { "nothing".to_owned() } else { applied.join(", ") };
     format!(
