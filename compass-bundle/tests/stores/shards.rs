@@ -128,7 +128,7 @@ async fn racing_completions_all_succeed() {
         let sharded = Sharded::plugin(scheme).await;
         sharded.send("1/2").await.unwrap();
         // All of them send the last share, and complete the bundle.
-        let races = futures_util::future::join_all((0..4).map(|_| sharded.send("2/2"))).await;
+        let races = futures_util::future::join_all((0..8).map(|_| sharded.send("2/2"))).await;
         for result in races {
             assert_eq!(result.unwrap().missing_parts, 0);
         }

@@ -91,7 +91,7 @@ fn shards_killed_at_random_equal_local_bundle() {
     world.release_version("v0.1.0", &LAYERS);
     world.packaged("out");
     let kills = std::env::var("COMPASS_SHARD_KILLS").ok().and_then(|kills| kills.parse().ok());
-    let kills: usize = kills.unwrap_or(2);
+    let kills: usize = kills.unwrap_or(4);
     let traffic = Traffic::start(world.registry.host().clone());
     let layers: u64 = LAYERS.iter().map(|(_, size)| *size as u64).sum();
     for count in [1, 4, 16] {
